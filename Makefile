@@ -1,0 +1,26 @@
+# Targets are listed by a bare `make`. Each makes what it needs, its own virtual environment included.
+
+PYTHON ?= python3
+VENV   ?= .venv
+PY      = $(VENV)/bin/python
+CC     ?= cc
+
+.DEFAULT_GOAL := help
+.PHONY: help build test clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check setuptools wheel pytest pytest-timeout
+	@touch $@
+
+build: $(VENV)/.ready  ## build cmp._core in place
+	@$(PY) setup.py -q build_ext --inplace
+
+test: build  ## run the tests (C layers' and Python's)
+	$(PY) -m pytest -q
+
+clean:  ## remove what was built
+	rm -rf build $(VENV) cmp/*.so *.egg-info

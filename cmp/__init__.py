@@ -1,0 +1,1 @@
+"""multiprocessing, rewritten as a C extension."""

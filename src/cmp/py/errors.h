@@ -1,0 +1,13 @@
+/* Negative errnos become exceptions here and nowhere else. */
+#ifndef CMP_PY_ERRORS_H
+#define CMP_PY_ERRORS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* Sets the exception for `code` unless one is set already, and gives NULL. `operation` reads "Queue.put". -ENOMEM is
+ * MemoryError, -EXDEV and -EPROTO are RuntimeError with the reason in words, the rest OSError with errno and name.
+ * What a caller wants to say in the stdlib's words (Empty, Full, ValueError) it says itself before coming here. */
+PyObject *cmpy_raise(const char *operation, int code);
+
+#endif

@@ -1,0 +1,86 @@
+/* cmp._core: this file only assembles. Each type's file has one `cmpy_<noun>_add(module)`. */
+#include "py/state.h"
+
+static int module_exec(PyObject *module);
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+#define X(name) Py_VISIT(state->name);
+    CMPY_STATE_OBJECTS(X)
+#undef X
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+#define X(name) Py_CLEAR(state->name);
+    CMPY_STATE_OBJECTS(X)
+#undef X
+    return 0;
+}
+
+static void module_free(void *module)
+{
+    (void)module_clear(module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "cmp._core",
+    .m_doc = "The C side of cmp: processes, queues, pools and locks over shared memory.",
+    .m_size = sizeof(struct cmpy_state),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+struct cmpy_state *cmpy_state_of_module(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+struct cmpy_state *cmpy_state_of_type(PyTypeObject *type)
+{
+    /* PyType_GetModuleByDef, which 3.10 lacks: a user's subclass carries no module, the first base of ours does. */
+    PyObject *mro = type->tp_mro;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(mro); i++) {
+        PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
+        if (!PyType_HasFeature(base, Py_TPFLAGS_HEAPTYPE)) continue;
+        PyObject *module = ((PyHeapTypeObject *)base)->ht_module;
+        if (module != NULL && PyModule_GetDef(module) == &module_def) return PyModule_GetState(module);
+    }
+    Py_UNREACHABLE();
+}
+
+static int import_name(const char *module_name, const char *name, PyObject **out)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    if (module == NULL) return -1;
+    *out = PyObject_GetAttrString(module, name);
+    Py_DECREF(module);
+    return *out == NULL ? -1 : 0;
+}
+
+static int module_exec(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    if (import_name("queue", "Empty", &state->empty_error) < 0) return -1;
+    if (import_name("queue", "Full", &state->full_error) < 0) return -1;
+    return 0;
+}
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_def);
+}

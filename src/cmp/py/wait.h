@@ -1,0 +1,27 @@
+/* Where Python meets waiting: the GIL, signals, timeouts. The only loop that resumes after -EINTR. */
+#ifndef CMP_PY_WAIT_H
+#define CMP_PY_WAIT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdint.h>
+
+#define CMPY_TRY INT64_C(0)
+#define CMPY_FOREVER INT64_MAX
+
+/* A Python exception is set; distinct from every negative errno. */
+#define CMPY_RAISED (-4096)
+
+/* The deadline of (block, timeout) as Queue.get and Lock.acquire have them: block false: CMPY_TRY; timeout None:
+ * CMPY_FOREVER; a timeout <= 0 tries. -1 with TypeError/ValueError/OverflowError set. */
+int cmpy_deadline(int block, PyObject *timeout, int64_t *deadline_ns);
+
+/* First call(arg, CMPY_TRY) with the GIL held. If that says -EAGAIN or -EBUSY and the deadline allows (-EBUSY always
+ * does: an internal lock is free again within moments), call(arg, deadline_ns) without the GIL; after -EINTR signal
+ * handlers run and it is called again with the same deadline. Gives 0, a negative errno, or CMPY_RAISED. `call`
+ * touches no PyObject. Once call has returned 0, no signal handler runs before the return: what was taken is given. */
+typedef int (*cmpy_call)(void *arg, int64_t deadline_ns);
+int cmpy_wait(cmpy_call call, void *arg, int64_t deadline_ns);
+
+#endif

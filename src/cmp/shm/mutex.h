@@ -1,0 +1,28 @@
+/* Internal lock: a robust process-shared pthread mutex for sections of tens of nanoseconds.
+ *
+ * Inside a section nothing blocks, allocates, faults in a cold page or runs Python. A user's Lock is not this:
+ * see shm/lockword.h. If the holder dies, the next to lock gets -EOWNERDEAD *with the lock held*: it repairs what
+ * the lock guards, calls cmp_mutex_repaired(), and goes on. If it too dies first, the next gets -EOWNERDEAD again. */
+#ifndef CMP_SHM_MUTEX_H
+#define CMP_SHM_MUTEX_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+struct cmp_mutex {
+    pthread_mutex_t raw;
+};
+
+int cmp_mutex_init(struct cmp_mutex *mutex);
+
+/* 0, -EBUSY, or -EOWNERDEAD (locked, repair first). The only form allowed with the GIL held. */
+int cmp_mutex_try(struct cmp_mutex *mutex);
+
+/* 0, -EOWNERDEAD, or -ETIMEDOUT: sleeps in slices of at most 50 ms, so at least every 50 ms the caller can look at
+ * its deadline and its signals and call again. */
+int cmp_mutex_lock_slice(struct cmp_mutex *mutex);
+
+void cmp_mutex_repaired(struct cmp_mutex *mutex);
+void cmp_mutex_unlock(struct cmp_mutex *mutex);
+
+#endif
