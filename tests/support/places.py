@@ -1,0 +1,55 @@
+"""Where things are: the repository, the cmp under test, the notes, and the environment a child program needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT_IN_PLACE = any((ROOT / "cmp" / f"_core{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
+NO_CORE = """cmp._core was not found for this Python ({python}).
+Install the package:       pip install .
+or build it in the tree:   python setup.py build_ext --inplace
+({error})"""
+
+
+def make_cmp_importable() -> None:
+    """An in-place build wins; without one the clone's own folder must not hide the installed package."""
+    elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+    sys.path[:] = [str(ROOT), *elsewhere] if BUILT_IN_PLACE else elsewhere
+    try:
+        import cmp._core  # noqa: F401
+    except ImportError as error:
+        pytest.exit(
+            NO_CORE.format(python=sys.executable, error=error), returncode=pytest.ExitCode.USAGE_ERROR
+        )
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment for a program started by a test: it finds the same cmp from any working directory."""
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **more}
+    if BUILT_IN_PLACE:
+        others = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *others])
+    return environment
+
+
+def notes_folder() -> Path | None:
+    """The folder of the five study notes, which are not part of this repository; None where it is missing."""
+    folder = Path(os.environ.get("CMP_NOTES") or ROOT.parent / "shared" / "notes")
+    return folder if len(list(folder.glob("00[0-4]_*.txt"))) == 5 else None
+
+
+def need_notes() -> Path:
+    """notes_folder(), or else a failure where tests must be complete (CI=true), a skip elsewhere."""
+    folder = notes_folder()
+    if folder is None:
+        say = "the five study notes are not here: put them into ../shared/notes, or name their folder in CMP_NOTES"
+        if os.environ.get("CI") == "true":
+            pytest.fail(say, pytrace=False)
+        pytest.skip(say)
+    return folder

@@ -1,0 +1,65 @@
+"""The test harness itself: a check that cannot fail is no check."""
+
+import os
+import sys
+
+import pytest
+from support import leaks, session
+
+
+def test_snapshot_sees_a_child_process(monkeypatch):
+    monkeypatch.setattr(leaks, "PATIENCE_S", 0)
+    before = leaks.Snapshot()
+    child = os.fork()
+    if child == 0:
+        os.read(os.pipe()[0], 1)
+        os._exit(0)
+    left = before.left_over()
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    assert [line.partition(":")[0] for line in left] == ["child process"]
+    assert before.left_over() == []
+
+
+def test_snapshot_sees_a_descriptor(monkeypatch):
+    monkeypatch.setattr(leaks, "PATIENCE_S", 0)
+    before = leaks.Snapshot()
+    fd = os.open("/dev/null", os.O_RDONLY)
+    left = before.left_over()
+    os.close(fd)
+    assert left == [f"descriptor: ({fd}, '/dev/null')"]
+
+
+def test_session_separates_stdout_from_stderr():
+    ended = session.run([sys.executable, "-c", "import sys; print(input()); sys.exit('no')"], stdin="你好\n")
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("你好\n", "no\n", 1)
+
+
+def test_session_gives_a_terminal():
+    code = "import os; print(os.isatty(0), os.isatty(1), os.getpgrp() == os.tcgetpgrp(0))"
+    assert "True True True\r\n" in session.run([sys.executable, "-c", code], tty=True).check().stdout
+
+
+@pytest.mark.parametrize("tty", [False, True], ids=["pipe", "tty"])
+def test_session_presses_ctrl_c_once_the_output_was_seen(tty):
+    code = "import time\ntry:\n  print('up', flush=True)\n  time.sleep(60)\nexcept KeyboardInterrupt:\n  print('down')"
+    ended = session.run([sys.executable, "-c", code], until=["^up"], tty=tty).check()
+    assert ended.stdout.splitlines()[-1].endswith("down")
+
+
+def test_session_reports_and_kills_what_a_program_leaves(monkeypatch):
+    monkeypatch.setattr(session, "GRACE_S", 0.2)
+    code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid)"
+    ended = session.run([sys.executable, "-c", code])
+    pid = int(ended.stdout)
+    assert [int(line.split()[0]) for line in ended.left] == [pid]
+    try:
+        state = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+    except OSError:
+        state = "gone"
+    assert state in ("Z", "X", "gone")  # a zombie is init's to reap
+
+
+def test_session_ends_a_program_that_does_not():
+    ended = session.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.5)
+    assert ended.timed_out and ended.returncode == -9
