@@ -29,6 +29,11 @@ struct cmp_queue {
      * or of a later item has not happened. NULL if nobody claims. */
     void (*on_take_repair)(void *arg, uint64_t head);
     void *repair_arg;
+    /* Looked at before every sleep and after every wake-up: not 0 ends the wait with that negative errno (a manager
+     * gone, a pool terminated; see cmp_queue_disturb). NULL for none. A handle may be copied to wait with another. */
+    int (*on_look)(void *arg);
+    void *look_arg;
+    struct cmp_queue *next;          /* the segment's list of handles */
 };
 
 size_t cmp_queue_shm_size(void);
@@ -70,7 +75,7 @@ uint64_t cmp_queue_size(const struct cmp_queue *queue);
 uint64_t cmp_queue_capacity(const struct cmp_queue *queue);
 /* Sleeps until an item may be there: 0, -ETIMEDOUT, -EINTR. Takes nothing. */
 int cmp_queue_wait(struct cmp_queue *queue, int64_t deadline_ns);
-/* Wakes every sleeper so that it looks at its own business again (a manager gone, a pool terminated). */
+/* Wakes every sleeper so that it looks at its own business again (on_look). */
 void cmp_queue_disturb(struct cmp_queue *queue);
 void cmp_queue_shutdown(struct cmp_queue *queue, bool immediate);
 /* From now on event_fd is kept readable while items are there. */
@@ -80,6 +85,14 @@ void cmp_queue_arm(struct cmp_queue *queue);
 int cmp_queue_task_done(struct cmp_queue *queue);
 /* Until every item put so far is done: 0, -ETIMEDOUT, -EINTR. */
 int cmp_queue_join(struct cmp_queue *queue, int64_t deadline_ns);
+
+/* For the sweep (shm/sweep.h). Freeze locks both sides, take before put, repairing what a dead holder left: 0, or
+ * -ETIMEDOUT (a holder is alive but stands still: sweep later). Only without the GIL and holding no lock. While
+ * frozen, `keeps` tells whether an ITEM or CHUNK tenure of this queue's number is alive, from the indices alone. */
+int cmp_queue_freeze(struct cmp_queue *queue);
+void cmp_queue_thaw(struct cmp_queue *queue);
+uint32_t cmp_queue_number(const struct cmp_queue *queue);
+bool cmp_queue_keeps(const struct cmp_queue *queue, uint64_t tenure);
 
 /* 0 if the structure is whole (both sides locked meanwhile), else -EUCLEAN. For tests and after repairs. */
 int cmp_queue_check(struct cmp_queue *queue);

@@ -16,12 +16,15 @@ typedef uint64_t cmp_ref; /* extent in bits 48-63, byte offset in it in bits 0-4
 
 #define CMP_SEGMENT_EXTENTS 256
 
+struct cmp_queue;       /* shm/queue.h */
 struct cmp_segment_shm; /* in segment.c's own header part */
 
 struct cmp_segment {
     struct cmp_segment_shm *shm;
     int fd;                                       /* -1: an anonymous mapping (tests) */
     struct cmp_members members;
+    struct cmp_queue *queues;                     /* this process's handles to the queues in it, linked by next; the
+                                                     sweep leaves alone what belongs to a queue not listed here */
     _Atomic(char *) maps[CMP_SEGMENT_EXTENTS];    /* NULL until first met */
 };
 
