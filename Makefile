@@ -6,7 +6,7 @@ PY      = $(VENV)/bin/python
 CC     ?= cc
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-c asan tsan clean
+.PHONY: help build test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,14 +22,15 @@ build: $(VENV)/.ready  ## build cmp._core in place
 test: build  ## run the tests (C layers' and Python's)
 	$(PY) -m pytest -q
 
-test-c:  ## run the C layers' tests
-	@$(MAKE) -s -C tests/c CC="$(CC)"
+# bench: BENCH passes options on (BENCH="--rows queue --repeat 3 --peers"); NumPy and the peers are welcome, not needed.
+.PHONY: bench
+$(VENV)/.bench: $(VENV)/.ready
+	-for package in $$(sed -n 's/^bench = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",'); do \
+	    $(PY) -m pip install -q --disable-pip-version-check $$package || echo "(without $$package)"; done
+	@touch $@
 
-asan:  ## the same under AddressSanitizer and UBSan
-	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=asan
-
-tsan:  ## the same under ThreadSanitizer: processes become threads
-	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=tsan
+bench: build $(VENV)/.bench  ## compare with the standard library: make bench BENCH="--rows queue --peers"
+	$(PY) bench/run.py $(BENCH)
 
 clean:  ## remove what was built
 	rm -rf build $(VENV) cmp/*.so *.egg-info

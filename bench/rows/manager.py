@@ -1,0 +1,44 @@
+"""Manager().Queue(): the same questions as for the plain queue."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bench.registry import Limits, Timing, row
+from bench.rows.queue import flow
+
+
+def _two_locks(limits: Limits) -> float:
+    return 2 * limits["mutex_ns"] * 1e-9
+
+
+@row("manager: Queue put+get in one process", size=8000, tiny=40, target=300, limit=_two_locks,
+     limit_text="two robust locks")
+def put_get(mp: Any, size: int) -> Timing:
+    with mp.Manager() as manager:
+        queue = manager.Queue()
+        queue.put(0)
+        queue.get()  # the first call makes the connection
+        put, get = queue.put, queue.get
+        begin = time.perf_counter()
+        for i in range(size):
+            put(i)
+            get()
+        return Timing(time.perf_counter() - begin, size)
+
+
+@row("manager: Queue ints 1P1C", size=10_000, tiny=40, target=100,
+     limit=lambda limits: 1e-6 / limits["spsc_mps"], limit_text="16-byte records between two spinning processes")
+def ints(mp: Any, size: int) -> Timing:
+    with mp.Manager() as manager:
+        return flow(mp, manager.Queue(), size, 1, 1)
+
+
+@row("manager: Manager() start and shutdown", size=5, tiny=1)
+def start(mp: Any, size: int) -> Timing:
+    mp.Manager().shutdown()  # imports are not counted
+    begin = time.perf_counter()
+    for _ in range(size):
+        mp.Manager().shutdown()
+    return Timing(time.perf_counter() - begin, size)
