@@ -10,11 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `support`, whatever the import mode
 
-from support import leaks, places  # noqa: E402
+from support import leaks, places
 
 places.make_cmp_importable()
 
-import cmp  # noqa: E402
+import cmp
 
 IMPLEMENTATIONS = {"stdlib": multiprocessing, "cmp": cmp}
 

@@ -31,7 +31,9 @@ def make_cmp_importable() -> None:
 
 def child_environment(**more: str) -> dict[str, str]:
     """The environment for a program started by a test: it finds the same cmp from any working directory."""
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **more}
+    # How output is buffered is part of what a test looks at, so the caller's taste is left out.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment = {**inherited, "PYTHONIOENCODING": "utf-8", **more}
     if BUILT_IN_PLACE:
         others = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *others])

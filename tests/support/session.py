@@ -74,7 +74,7 @@ def run(
     the output) up to the point where it is true, and then presses Ctrl-C."""
     if until is not None and not callable(until):
         patterns = [re.compile(p, re.MULTILINE) for p in until]
-        until = lambda text: all(p.search(text) for p in patterns)  # noqa: E731
+        until = lambda text: all(p.search(text) for p in patterns)
     started = time.monotonic()
     running = _Running([os.fspath(a) for a in argv], stdin, tty, cwd, child_environment(**(env or {})))
     try:
@@ -82,7 +82,7 @@ def run(
         if until is not None and not timed_out:
             running.press_ctrl_c()
             timed_out = not running.read(None, time.monotonic() + GRACE_S)
-        left = running.finish()
+        left = running.finish(0 if timed_out else GRACE_S)
     finally:
         running.destroy()
     out, err = (bytes(b).decode("utf-8", "replace") for b in running.collected)
@@ -139,9 +139,9 @@ class _Running:
         else:
             os.killpg(self.process.pid, signal.SIGINT)
 
-    def finish(self) -> list[str]:
-        """Waits a moment for the rest of the session; names and kills what stays."""
-        deadline = time.monotonic() + GRACE_S
+    def finish(self, grace: float) -> list[str]:
+        """Waits a moment for the rest of the session; names what stays."""
+        deadline = time.monotonic() + grace
         while (pids := session_members(self.process.pid)) and time.monotonic() < deadline:
             self._collect(0.02)
         left = []

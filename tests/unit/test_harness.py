@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from support import leaks, session
@@ -54,7 +55,7 @@ def test_session_reports_and_kills_what_a_program_leaves(monkeypatch):
     pid = int(ended.stdout)
     assert [int(line.split()[0]) for line in ended.left] == [pid]
     try:
-        state = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         state = "gone"
     assert state in ("Z", "X", "gone")  # a zombie is init's to reap

@@ -1,0 +1,51 @@
+"""Every runnable example of the notes, by `python -m cmp`, by the changed import line, and by the oracle."""
+
+import os
+from pathlib import Path
+
+import pytest
+from support import launch, places
+from support.programs import PROGRAMS, Program
+
+JOBS = [(program, way, False) for program in PROGRAMS for way in launch.WAYS]
+JOBS += [(program, way, True) for program in PROGRAMS if program.tty for way in launch.WAYS]
+
+
+def name(job: tuple[Program, str, bool]) -> str:
+    program, way, tty = job
+    return f"{program.name}-{way}" + ("-tty" if tty else "")
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """All runs that the selected tests ask for, made at once before the first of them."""
+    notes = places.need_notes()
+    here = [item for item in request.session.items if item.path == Path(__file__)]
+    wanted = [item.callspec.params["job"] for item in here if hasattr(item, "callspec")]
+    before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    done = launch.run_all(wanted, notes, tmp_path_factory.mktemp("notes"))
+    left = set(os.listdir("/dev/shm")) - before if os.path.isdir("/dev/shm") else set()
+    assert not left, f"left in /dev/shm: {left}"
+    return done
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("job", JOBS, ids=name)
+def test_example(job, runs):
+    program, way, tty = job
+    run = runs[program.name, way, tty]
+    print(run.ended.stdout, run.ended.stderr)
+    assert not run.ended.timed_out, f"not done after {run.ended.seconds:.0f} s"
+    assert not run.ended.left, f"left running: {run.ended.left}"
+    if program.until is None:
+        assert run.ended.returncode == 0
+        if not program.fails:
+            assert "Traceback" not in run.ended.stderr
+    program.check(run)
+
+
+def test_some_twenty_programs_of_five_notes():
+    assert len(PROGRAMS) >= 20
+    assert {program.source.note for program in PROGRAMS} == {"000", "001", "002", "003", "004"}
+    kinds = [program.kind for program in PROGRAMS if program.tty]
+    assert sorted(kinds) == ["copy", "pool", "processes", "queue"]

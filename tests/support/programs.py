@@ -1,0 +1,527 @@
+"""Every runnable example of the notes, and what a run of it must show.
+
+A check holds for both implementations unless it asks `run.cmp`; the standard library proves it right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support import notebook
+from support.folders import same_folders
+from support.notebook import Source
+from support.session import Ended
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a program, as its check sees it."""
+
+    ended: Ended
+    way: str
+    tty: bool
+    notes: Path
+    folder: Path | None  # what a copying program was told to copy
+
+    @property
+    def cmp(self) -> bool:
+        return self.way != "stdlib"
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines printed; \\r\\n, as terminals have it, is a line end and \\r alone is not."""
+        return self.ended.stdout.replace("\r\n", "\n").strip("\n").split("\n")
+
+    def said(self, note: str, line: int) -> str:
+        """What the note itself says the program prints."""
+        return notebook.lines_of(self.notes, note)[line].strip(" #\t")
+
+
+@dataclass(frozen=True)
+class Program:
+    name: str
+    source: Source
+    check: Callable[[Run], None]
+    kind: str  # processes, queue, pool, copy
+    until: tuple[str, ...] | None = None  # endless: stopped by Ctrl-C when these were printed
+    copies: str = ""  # "flat" or "nested": asks for the name of a folder to copy
+    imports: bool = True  # has an import line to change
+    broken: bool = False  # run without its repairs
+    fails: bool = False  # something of it ends with a traceback
+    tty: bool = field(default=False)  # the one of its kind that is shown to a person as well
+
+
+PROGRAMS: list[Program] = []
+
+
+def example(name: str, source: Source, kind: str, **how):
+    def add(check: Callable[[Run], None]) -> Callable[[Run], None]:
+        PROGRAMS.append(Program(name, source, check, kind, **how))
+        return check
+
+    return add
+
+
+def counts(run: Run, *said: str) -> list[int]:
+    """How often each was said by endless processes, and nothing else until Ctrl-C. Unbuffered output into one
+    pipe comes string by string: another process may get in before the line end."""
+    text = run.ended.stdout.partition("^C")[0]
+    numbers = []
+    for what in said:
+        numbers.append(text.count(what))
+        text = text.replace(what, "")
+    assert not text.strip(), text
+    return numbers
+
+
+def check_pool(run: Run, *, processes: int, tasks: int, start: str, end: str, begun: str, done: str) -> None:
+    """Tasks that say `begun` (number, pid) and `done` (number, seconds), between the main process's two lines."""
+    lines = run.lines
+    began = [found for line in lines if (found := re.fullmatch(begun, line))]
+    ended = [found for line in lines if (found := re.fullmatch(done, line))]
+    assert sorted(int(found[1]) for found in began) == list(range(tasks))
+    assert sorted(int(found[1]) for found in ended) == list(range(tasks))
+    assert len({found[2] for found in began}) <= processes
+    assert len(lines) == 2 * tasks + 2
+    assert lines.count(start) == 1 and lines[-1] == end
+    for found in ended:
+        assert 0 <= float(found[2]) < 8
+    if run.tty:  # printed as it happened: at no moment more tasks than processes
+        running = 0
+        for line in lines:
+            running += bool(re.fullmatch(begun, line)) - bool(re.fullmatch(done, line))
+            assert 0 <= running <= processes
+
+
+# Note 000
+
+
+@example(
+    "000-processes", Source("000", 8, 29), "processes", until=(r"-1-+\r?\n(.|\n)*-1-", r"-2-+\r?\n(.|\n)*-2-")
+)
+def two_endless_processes(run: Run) -> None:
+    assert min(counts(run, *(f"-----{n}----" for n in (1, 2)))) >= 2
+    assert 1.8 < run.ended.seconds < 15
+
+
+@example("000-queue", Source("000", 45, 71), "queue")
+def a_queue_between_two_processes(run: Run) -> None:
+    # The reader stops at a queue that is empty for the moment, and may be faster than the writer.
+    assert run.lines in (["1"], ["1", "2"], ["1", "2", "3"])
+
+
+@example("000-pool", Source("000", 77, 100), "pool", tty=True)
+def a_pool_of_three(run: Run) -> None:
+    check_pool(
+        run,
+        processes=3,
+        tasks=10,
+        start="----start----",
+        end="----end----",
+        begun=r"(\d)-开始执行，进程号为(\d+)",
+        done=r"(\d)-执行完毕，消耗时间(\d\.\d\d)",
+    )
+
+
+@example("000-copy", Source("000", 106, 155), "copy", copies="flat")
+def copies_a_folder(run: Run) -> None:
+    lines = [line for line in run.lines if line]
+    said = [re.fullmatch(r"(.+)复制成功，进度(\d+\.\d\d)", line) for line in lines if "复制成功" in line]
+    names = sorted(path.name for path in run.folder.iterdir())
+    assert sorted(found[1] for found in said) == names
+    assert [found[2] for found in said] == [f"{n * 100 / len(names):.2f}" for n in range(1, len(names) + 1)]
+    same_folders(run.folder, Path(f"{run.folder}[复件]"))
+
+
+# Note 001
+
+
+@example(
+    "001-processes",
+    Source("001", 11, 53),
+    "processes",
+    until=(r"second later\r?\n(.|\n)*second later", "-test1-", "-test2-"),
+)
+def joins_with_a_timeout(run: Run) -> None:
+    cores = re.match(r"cpu_count=[1-9]\d*\n", run.ended.stdout)[0].strip()
+    said = [run.said("001", line) for line in (44, 20, 28)]
+    once, later, main, first, second = counts(run, cores, "5 second later", *said)
+    assert (once, later, main) == (1, 2, 1)
+    # A line a second from each child while the main process waited for ten.
+    assert 8 <= first <= 12 and 8 <= second <= 12
+    assert 10 <= run.ended.seconds < 20
+
+
+@example("001-queue", Source("001", 77, 112), "queue")
+def all_five_items(run: Run) -> None:
+    first, second = run.lines
+    assert "下载完" in first
+    items = re.fullmatch(r"分析器已经分析的数据：(\[.+\])", second)[1]
+    everything = str(["c", "c#", "c++", "java", "python"])
+    if run.cmp:
+        assert items == everything
+    else:  # its feeder thread may not have sent an item yet when the reader finds the queue empty
+        assert everything.startswith(items[:-1])
+
+
+@example("001-pool", Source("001", 135, 171), "pool")
+def another_pool_of_three(run: Run) -> None:
+    check_pool(
+        run,
+        processes=3,
+        tasks=10,
+        start="-----start-----",
+        end="-----end-----",
+        begun=r"(\d)开始执行，进程号为(\d+)",
+        done=r"(\d) 执行完毕，耗时(\d\.\d\d)",
+    )
+
+
+@example("001-copy", Source("001", 191, 318), "copy", copies="nested", tty=True)
+def copies_nested_folders(run: Run) -> None:
+    files = sum(path.is_file() for path in run.folder.rglob("*"))
+    at = next(n for n, line in enumerate(run.lines) if line.startswith("<"))
+    pool, queue, count, progress = run.lines[at:]
+    owner = "cmp" if run.cmp else "multiprocessing"
+    assert pool == f"<{owner}.pool.Pool state=RUN pool_size=3>"
+    assert re.fullmatch(r"<queue\.Queue object at 0x[0-9a-f]+>", queue)
+    assert count == f"total_count= {files}"
+    steps = [f"拷贝的进度{n * 100 / files:.2f} %" for n in range(1, files + 1)]
+    assert progress == "".join("\r" + step for step in steps)
+    same_folders(run.folder, Path(f"{run.folder}_temp"))
+
+
+@example(
+    "001-object",
+    Source(
+        "001", text="import multiprocessing\n<<64/process = .*\\(\\)\\)/>>\nprint(process, process.pid)\n"
+    ),
+    "processes",
+)
+def an_object_is_no_process_yet(run: Run) -> None:
+    assert re.fullmatch(r"<Process name='Process-1' parent=\d+ initial> None", run.lines[0])
+
+
+@example(
+    "001-queue-calls",
+    Source(
+        "001",
+        text="""\
+import multiprocessing
+<<117/queue = .*?\\)/>>
+print(<<121/queue.empty../>>)
+for item in ("text", 2.5, [None, {"key": b"value"}]):
+    <<118(item)>>
+print(<<120/queue.full../>>)
+print([<<119/queue.get../>> for n in range(3)])
+try:
+    <<122/queue.get_nowait../>>
+except Exception as error:
+    print(type(error).__name__)
+""",
+    ),
+    "queue",
+)
+def each_queue_call(run: Run) -> None:
+    assert run.lines == ["True", "True", "['text', 2.5, [None, {'key': b'value'}]]", "Empty"]
+
+
+@example(
+    "001-pool-calls",
+    Source(
+        "001",
+        text="""\
+import multiprocessing
+<<128/pool = .*?\\)/>>
+results = [pool.<<129/apply_async/>>(pow, args=(2, n)) for n in range(4)]
+<<178/pool.close../>>
+<<179/pool.join../>>
+print([result.get() for result in results])
+""",
+    ),
+    "pool",
+)
+def each_pool_call(run: Run) -> None:
+    assert run.lines == ["[1, 2, 4, 8]"]
+
+
+# Note 002
+
+
+@example(
+    "002-processes", Source("002", 25, 39), "processes", until=("-1-(.|\n)*-1-", "-2-(.|\n)*-2-"), tty=True
+)
+def parent_and_child_take_turns(run: Run) -> None:
+    ones, twos = counts(run, "---1---", "---2---")
+    assert 2 <= ones <= 5 and 2 <= twos <= 5
+
+
+PID = Source("002", 45, 58)
+
+
+@example("002-pid", PID, "processes")
+def prints_two_pids(run: Run) -> None:
+    said = {mark: line for line in run.lines for mark in ("结束", "运行", "父") if mark in line}
+    assert len(run.lines) == len(said) == 3
+    ends, runs, parent = said["结束"], said["运行"], said["父"]
+    pids = re.search(r"pid=(\d+)\.\.\.$", runs)[1], re.search(r"pid: (\d+) $", parent)[1]
+    assert len(set(pids)) == 2
+    assert run.lines.index(runs) < run.lines.index(ends)
+
+
+@example("002-pid-as-printed", PID, "processes", broken=True, fails=True)
+def an_error_in_the_child_is_the_childs(run: Run) -> None:
+    assert len(run.lines) == 1 and "父进程pid" in run.lines[0]
+    first, second, *_, last = run.ended.stderr.splitlines()
+    assert (first, second) == ("Process Process-1:", "Traceback (most recent call last):")
+    assert last.startswith("NameError: name 'ps' is not defined")
+    assert "run_proc" in run.ended.stderr
+
+
+@example("002-queue", Source("002", 154, 180), "queue", tty=True)
+def full_and_empty(run: Run) -> None:
+    *states, first, second, m1, m2, m3 = run.lines
+    assert states == [run.said("002", line).partition("# ")[2] for line in (158, 160)]
+    assert first.endswith("数量：3") and second.endswith("数量：3") and first != second
+    assert [m1, m2, m3] == ["消息1", "消息2", "消息3"]
+    assert run.ended.seconds >= 2
+
+
+@example("002-pool", Source("002", 207, 227), "pool")
+def a_pool_without_main_guard(run: Run) -> None:
+    check_pool(
+        run,
+        processes=3,
+        tasks=10,
+        start="---start---",
+        end="---end---",
+        begun=r"(\d)开始执行，进程号为(\d+)",
+        done=r"(\d) 执行完毕，耗时(\d\.\d\d)",
+    )
+
+
+@example(
+    "002-manager-queue",
+    Source(
+        "002",
+        text="""\
+<<237>>
+<<238>>
+pool = Pool(2)
+pool.apply_async(po.put, ("from a worker",))
+print(po.get())
+pool.close()
+pool.join()
+""",
+    ),
+    "queue",
+)
+def a_managers_queue_goes_to_workers(run: Run) -> None:
+    assert run.lines == ["from a worker"]
+
+
+# Note 003: the interface, line by line
+
+
+@example(
+    "003-process",
+    Source(
+        "003",
+        text="""\
+from multiprocessing import Process, current_process
+import os
+def work(a, b, scale=1):
+    print(current_process().name, (a + b) * scale, os.getpid() != parent)
+parent = os.getpid()
+p = <<11(target=work, args=(1, 2), kwargs={"scale": 10})>>
+print(<<34/p.is_alive../>>)
+<<17>>
+<<21>>
+print(<<34/p.is_alive../>>, p.exitcode)
+""",
+    ),
+    "processes",
+)
+def create_start_join(run: Run) -> None:
+    assert run.lines == ["False", "Process-1 30 True", "False 0"] or run.lines == [
+        "Process-1 30 True",  # through a pipe a child's output comes first: the parent's waits in its buffer
+        "False",
+        "False 0",
+    ]
+
+
+@example(
+    "003-attributes",
+    Source(
+        "003",
+        text="""\
+import multiprocessing
+def work(go, pids):
+    pids.put(multiprocessing.current_process().pid)
+    go.get()
+go, pids = multiprocessing.SimpleQueue(), multiprocessing.SimpleQueue()
+p = multiprocessing.<<11(target=work, args=(go, pids))>>
+print(<<30/p.name/>>, <<32/p.pid/>>, <<34/p.is_alive../>>, <<36/p.daemon/>>)
+<<30/p.name/>> = "renamed"
+<<36/p.daemon/>> = True
+<<17>>
+print(<<30/p.name/>>, <<32/p.pid/>> == pids.get(), <<34/p.is_alive../>>, <<36/p.daemon/>>)
+try:
+    <<36/p.daemon/>> = False
+except AssertionError as error:
+    print(error)
+go.put(None)
+<<21>>
+print(<<34/p.is_alive../>>)
+""",
+    ),
+    "processes",
+)
+def the_attributes(run: Run) -> None:
+    assert run.lines == [
+        "Process-1 None False False",
+        "renamed True True True",
+        "process has already started",
+        "False",
+    ]
+
+
+@example(
+    "003-class",
+    Source(
+        "003",
+        text="""\
+import multiprocessing
+class Counting(multiprocessing.Process):
+    def <<43/__init__/>>(self, limit):
+        <<43/super../>>.__init__()
+        self.limit = limit
+    def <<44/run../>>:
+        pass
+    def <<44/run/>>(self):
+        print(self.name, list(range(self.limit)))
+p = Counting(3)
+<<17>>
+<<21>>
+print(p.exitcode)
+""".replace("    def <<44/run../>>:\n        pass\n", ""),
+    ),
+    "processes",
+)
+def a_class_with_run(run: Run) -> None:
+    assert run.lines == ["Counting-1 [0, 1, 2]", "0"]
+
+
+@example(
+    "003-pool",
+    Source(
+        "003",
+        text="""\
+<<59>>
+import os
+def func(a, b, *, power):
+    return os.getpid() != parent, (a * b) ** power
+parent, processes, args, kwds = os.getpid(), 2, (2, 3), {"power": 2}
+pool = <<60>>
+result = <<64>>
+<<71>>
+try:
+    <<64>>
+except ValueError as error:
+    print(error)
+<<74>>
+print(result.get())
+""",
+    ),
+    "pool",
+)
+def a_pool_by_its_interface(run: Run) -> None:
+    assert run.lines == ["Pool not running", "(True, 36)"]
+
+
+@example(
+    "003-threads",
+    Source(
+        "003",
+        text="""\
+from multiprocessing import Process
+<<91>>
+import os, shutil
+def copy_all(old, new):
+    <<105/os.mkdir/>>(new)
+    names = <<104/os.listdir/>>(old)
+    threads = []
+    for n in range(10):
+        <<92(target=copy_some, args=(old, new), kwargs={"names": names[n::10]})>>
+        <<97>>
+        threads.append(t)
+    for t in threads:
+        <<99>>
+def copy_some(old, new, names):
+    for name in names:
+        shutil.copy(os.path.join(old, name), os.path.join(new, name))
+old = input()
+p = <<11(target=copy_all, args=(old, old + "-new"))>>
+<<17>>
+<<21>>
+print("exit code", p.exitcode)
+""",
+    ),
+    "copy",
+    copies="flat",
+)
+def ten_threads_in_a_process(run: Run) -> None:
+    assert run.lines[-1] == "exit code 0"
+    same_folders(run.folder, Path(f"{run.folder}-new"))
+
+
+# Note 004
+
+
+@example(
+    "004-processes", Source("004", 12, 28), "processes", until=("kaige(.|\n)*kaige", "sunck(.|\n)*sunck")
+)
+def arguments_reach_the_child(run: Run) -> None:
+    assert min(counts(run, "sunck is a handsome man!", "kaige is a nice man")) >= 2
+
+
+@example("004-order", Source("004", 30, 51), "processes")
+def the_printed_result(run: Run) -> None:
+    said = [run.said("004", line) for line in range(54, 60)]
+    lines = run.lines
+    # The two children start, and end, at the same moment: in either order. A pipe shows a whole process at a time.
+    assert sorted(lines) == sorted(said)
+    assert lines[-1] == said[-1]
+    for start, end in ((said[1], said[3]), (said[2], said[4])):
+        assert lines.index(start) < lines.index(end)
+    assert 3 <= run.ended.seconds < 10
+
+
+@example("004-globals", Source("004", 61, 91), "processes")
+def globals_are_not_shared(run: Run) -> None:
+    values = {line.partition(" ")[0]: line.partition(" ")[2] for line in run.lines if line.startswith("run")}
+    assert values == {
+        "run1---1-": "10",
+        "run1---2-": "10",
+        "run1---3-": "30",
+        "run2---1-": "10",
+        "run2---2-": "20",
+    }
+    assert run.lines[-2:] == ["money = 10", "结束主进程"]
+    assert len(run.lines) == 12
+
+
+@example("004-pool", Source("004", 93, 118), "pool")
+def more_workers_than_tasks(run: Run) -> None:
+    check_pool(
+        run,
+        processes=4,
+        tasks=3,
+        start="启动父进程",
+        end="结束父进程",
+        begun=r"子进程(\d)启动--(\d+)",
+        done=r"子进程(\d)结束--\d+--耗时(\d\.\d\d)",
+    )
