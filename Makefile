@@ -6,7 +6,7 @@ PY      = $(VENV)/bin/python
 CC     ?= cc
 
 .DEFAULT_GOAL := help
-.PHONY: help build test clean
+.PHONY: help build test test-c asan tsan clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,15 @@ build: $(VENV)/.ready  ## build cmp._core in place
 
 test: build  ## run the tests (C layers' and Python's)
 	$(PY) -m pytest -q
+
+test-c:  ## run the C layers' tests
+	@$(MAKE) -s -C tests/c CC="$(CC)"
+
+asan:  ## the same under AddressSanitizer and UBSan
+	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=asan
+
+tsan:  ## the same under ThreadSanitizer: processes become threads
+	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=tsan
 
 # bench: BENCH passes options on (BENCH="--rows queue --repeat 3 --peers"); NumPy and the peers are welcome, not needed.
 .PHONY: bench

@@ -45,6 +45,13 @@
         cmp_old_;                                                                             \
     })
 
+/* The same for words that no other process sees: threads share them, no kill can leave them half-way, so they have no
+ * name and no fault point. */
+#define cmp_private_store(word, value, order) atomic_store_explicit((word), (value), memory_order_##order)
+#define cmp_private_cas(word, expected, desired, order) \
+    atomic_compare_exchange_strong_explicit((word), (expected), (desired), memory_order_##order, memory_order_relaxed)
+#define cmp_private_rmw(op, word, value, order) atomic_##op##_explicit((word), (value), memory_order_##order)
+
 /* Between two looks of a spinning waiter. */
 static inline void cmp_relax(void)
 {

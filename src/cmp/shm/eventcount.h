@@ -48,8 +48,9 @@ void cmp_eventcount_notify_one(struct cmp_eventcount *ec);
 void cmp_eventcount_notify_all(struct cmp_eventcount *ec);
 
 /* The whole loop, the only one: calls look(arg) until it returns other than -EAGAIN, spinning for spin_ns first,
- * then sleeping. Gives look's result, -ETIMEDOUT, or -EINTR (a signal came: the caller runs handlers and calls
- * again with the same deadline). more(arg), if given, says whether the condition still holds for another. */
+ * then sleeping. Gives look's result, -ETIMEDOUT, -EAGAIN (deadline 0 or earlier: one look), or -EINTR (a signal came
+ * while it slept: nothing was taken; the caller runs handlers and calls again with the same deadline).
+ * more(arg) says whether the condition still holds for another; NULL: it may (each that leaves then wakes one). */
 int cmp_eventcount_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*more)(void *), void *arg,
                         int64_t deadline_ns, int64_t spin_ns);
 

@@ -20,6 +20,7 @@
  * it works, but nothing of its is ever taken over. */
 typedef uint64_t cmp_owner;
 #define CMP_OWNER_NAMELESS ((cmp_owner)0xffff << 32)
+#define CMP_MEMBERS_MOST 0xfffeu /* slots a table may have: the number after them is the nameless one's */
 
 struct cmp_member_shm {
     _Atomic uint64_t who;
@@ -34,23 +35,38 @@ struct cmp_members_shm {
     struct cmp_member_shm slots[];
 };
 
-/* This process's handle to one table. */
+/* This process's handle to one table. Two handles of one process are two members. Threads may share one; all words
+ * but shm are private to the process. */
 struct cmp_members {
     struct cmp_members_shm *shm;
-    _Atomic uint64_t me; /* cmp_owner, valid while epoch is the process's */
-    _Atomic uint32_t epoch;
+    uint32_t nslots;            /* as checked at attach */
+    _Atomic uint32_t joining;   /* the epoch in which some thread is taking a slot, or has */
+    _Atomic uint32_t epoch;     /* the epoch for which `me` holds */
+    _Atomic uint64_t me;        /* cmp_owner */
+    /* Called once by cmp_members_me when the table is full, to bury the dead; must not ask who it is. */
+    void (*on_full)(void *arg);
+    void *on_full_arg;
 };
 
-void cmp_members_init(struct cmp_members_shm *shm, uint32_t nslots);
-/* 0, or -EXDEV: the table belongs to another pid namespace. Costs nothing and takes no slot. */
-int cmp_members_attach(struct cmp_members *members, struct cmp_members_shm *shm);
-/* Who I am there; takes a slot if this process has none yet (a full table is swept of its dead first, by the
- * caller's `sweep`, if given). Never fails: nameless at worst. A few ns when already joined. */
-cmp_owner cmp_members_me(struct cmp_members *members);
-/* Gives this process's slot back, having nothing owned. For orderly ends. */
-void cmp_members_leave(struct cmp_members *members);
+#define CMP_MEMBERS_SIZE(nslots) (sizeof(struct cmp_members_shm) + (nslots) * sizeof(struct cmp_member_shm))
 
-/* Is this owner gone? Nobody and the nameless are never dead; a generation that has moved on is. About 2 us. */
+/* `shm` is zeroed memory of CMP_MEMBERS_SIZE(nslots) bytes; only its first 16 are touched. */
+void cmp_members_init(struct cmp_members_shm *shm, uint32_t nslots);
+/* 0, -EXDEV: the table belongs to another pid namespace, -EPROTO: it cannot be one. Takes no slot, and clears the
+ * handle's on_full. */
+int cmp_members_attach(struct cmp_members *members, struct cmp_members_shm *shm);
+/* Who I am there; takes a slot if this process has none yet. Never fails: nameless at worst. A few ns when already
+ * joined, some 30 us the first time in a process. */
+cmp_owner cmp_members_me(struct cmp_members *members);
+/* Has this process taken a slot (or found none)? */
+bool cmp_members_joined(const struct cmp_members *members);
+/* Gives this process's slot back, having nothing owned. For orderly ends; no thread may be using the handle. */
+void cmp_members_leave(struct cmp_members *members);
+/* Who has slot number `slot` now, 0 if nobody or past the last. */
+cmp_owner cmp_members_at(struct cmp_members *members, uint32_t slot);
+
+/* Is this owner gone? Nobody and the nameless are never dead; a generation that has moved on is. About 20 us for a
+ * process that lives, 2 us for a zombie. */
 bool cmp_members_dead(struct cmp_members *members, cmp_owner owner);
 /* The pid behind an owner, 0 if its generation has moved on. */
 int32_t cmp_members_pid(struct cmp_members *members, cmp_owner owner);

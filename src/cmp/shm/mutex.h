@@ -2,7 +2,10 @@
  *
  * Inside a section nothing blocks, allocates, faults in a cold page or runs Python. A user's Lock is not this:
  * see shm/lockword.h. If the holder dies, the next to lock gets -EOWNERDEAD *with the lock held*: it repairs what
- * the lock guards, calls cmp_mutex_repaired(), and goes on. If it too dies first, the next gets -EOWNERDEAD again. */
+ * the lock guards, calls cmp_mutex_repaired(), and goes on. If it too dies first, the next gets -EOWNERDEAD again.
+ * A forked child holds none of its parent's locks. Not recursive.
+ *
+ * Fault points: "mutex.locked" (after), "mutex.repaired", "mutex.unlock" (before and after). */
 #ifndef CMP_SHM_MUTEX_H
 #define CMP_SHM_MUTEX_H
 
@@ -21,6 +24,10 @@ int cmp_mutex_try(struct cmp_mutex *mutex);
 /* 0, -EOWNERDEAD, or -ETIMEDOUT: sleeps in slices of at most 50 ms, so at least every 50 ms the caller can look at
  * its deadline and its signals and call again. */
 int cmp_mutex_lock_slice(struct cmp_mutex *mutex);
+
+/* 0 or -EOWNERDEAD: slice after slice, for callers that have neither deadline nor signals to look at (repairs, the
+ * sweep, tests). */
+int cmp_mutex_lock(struct cmp_mutex *mutex);
 
 void cmp_mutex_repaired(struct cmp_mutex *mutex);
 void cmp_mutex_unlock(struct cmp_mutex *mutex);

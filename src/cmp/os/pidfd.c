@@ -1,0 +1,36 @@
+#include "os/pidfd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434 /* the same on every architecture */
+#endif
+
+int cmp_pidfd_open(int32_t pid, int *fd)
+{
+    int saved = errno, code = 0;
+    long made = syscall(SYS_pidfd_open, pid, 0);
+    if (made < 0) code = -errno;
+    errno = saved;
+    switch (code) {
+    case 0: *fd = (int)made; return 0;
+    case -EINVAL: /* the pid is now that of a thread, which is no process (ENOENT on newer kernels) */
+    case -ENOENT: return -ESRCH;
+    case -EPERM: /* how a sandbox says it does not know the call */
+    case -EACCES: return -ENOSYS;
+    default: return code;
+    }
+}
+
+bool cmp_pidfd_dead(int fd)
+{
+    int saved = errno, ready;
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    do ready = poll(&look, 1, 0);
+    while (ready < 0 && errno == EINTR);
+    errno = saved;
+    return ready > 0 && (look.revents & (POLLIN | POLLHUP)) != 0;
+}
