@@ -1,5 +1,7 @@
 #include "os/pidfd.h"
 
+#include "os/clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <sys/syscall.h>
@@ -33,4 +35,22 @@ bool cmp_pidfd_dead(int fd)
     while (ready < 0 && errno == EINTR);
     errno = saved;
     return ready > 0 && (look.revents & (POLLIN | POLLHUP)) != 0;
+}
+
+int cmp_pidfd_wait(int fd, int64_t deadline_ns)
+{
+    int saved = errno, code = 0, ready;
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    if (deadline_ns == INT64_MAX) {
+        ready = poll(&look, 1, -1);
+    } else {
+        int64_t left_ns = deadline_ns - cmp_now_ns();
+        struct timespec timeout = cmp_timespec(left_ns);
+        ready = ppoll(&look, 1, &timeout, NULL);
+    }
+    if (ready < 0) code = -errno;
+    else if (ready == 0) code = -ETIMEDOUT;
+    else if (look.revents & POLLNVAL) code = -EBADF;
+    errno = saved;
+    return code;
 }

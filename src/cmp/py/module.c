@@ -1,6 +1,10 @@
 /* cmp._core: this file only assembles. Each type's file has one `cmpy_<noun>_add(module)`. */
 #include "py/state.h"
 
+#include "py/parent.h"
+#include "py/popen.h"
+#include "py/process.h"
+
 static int module_exec(PyObject *module);
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
@@ -77,6 +81,15 @@ static int module_exec(PyObject *module)
     struct cmpy_state *state = cmpy_state_of_module(module);
     if (import_name("queue", "Empty", &state->empty_error) < 0) return -1;
     if (import_name("queue", "Full", &state->full_error) < 0) return -1;
+    if (import_name("multiprocessing.process", "__dict__", &state->process_globals) < 0) return -1;
+    if (import_name("multiprocessing.util", "__dict__", &state->util_globals) < 0) return -1;
+    if (import_name("multiprocessing.popen_fork", "__dict__", &state->popen_fork) < 0) return -1;
+    if (import_name("threading", "__dict__", &state->threading_globals) < 0) return -1;
+    if (import_name("io", "open", &state->io_open) < 0) return -1;
+    if (import_name("itertools", "count", &state->itertools_count) < 0) return -1;
+    state->atexit_module = PyImport_ImportModule("atexit");
+    if (state->atexit_module == NULL) return -1;
+    if (cmpy_parent_add(module) < 0 || cmpy_popen_add(module) < 0 || cmpy_process_add(module) < 0) return -1;
     return 0;
 }
 

@@ -9,7 +9,19 @@
  * a type file adds its own line to that list and nothing else. */
 #define CMPY_STATE_OBJECTS(X) \
     X(empty_error)      /* queue.Empty */ \
-    X(full_error)       /* queue.Full */
+    X(full_error)       /* queue.Full */ \
+    X(process_globals)  /* multiprocessing.process.__dict__, see py/books.h; the next four likewise */ \
+    X(util_globals)     /* multiprocessing.util */ \
+    X(popen_fork)       /* multiprocessing.popen_fork */ \
+    X(threading_globals) /* threading */ \
+    X(atexit_module)    /* atexit */ \
+    X(io_open)          /* io.open */ \
+    X(itertools_count)  /* itertools.count */ \
+    X(parent_type)      /* py/parent.c's */ \
+    X(bootstrap_method) /* Process._bootstrap, to see whether a subclass has its own */ \
+    X(forking_line)     /* py/fork.c's code object */ \
+    X(next_stdin)       /* py/bootstrap.c: sys.stdin of the children to come ... */ \
+    X(next_stdin_raw)   /* ... and its FileIO */
 
 struct cmpy_state {
 #define X(name) PyObject *name;

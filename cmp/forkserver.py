@@ -1,0 +1,7 @@
+"""multiprocessing.forkserver itself, under this name too."""
+
+import sys
+
+import multiprocessing.forkserver
+
+sys.modules[__name__] = multiprocessing.forkserver

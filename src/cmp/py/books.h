@@ -1,0 +1,17 @@
+/* The one set of books: who is running, who are my children. They are kept by the stdlib's multiprocessing.process,
+ * whose globals every child binds anew; so they are read and written there, name by name, and never held. */
+#ifndef CMP_PY_BOOKS_H
+#define CMP_PY_BOOKS_H
+
+#include "py/state.h"
+
+/* An entry of multiprocessing.process, borrowed; NULL with RuntimeError if some code has deleted it. */
+PyObject *cmpy_books_get(struct cmpy_state *state, const char *name);
+
+/* _children: add after the start, discard once the end is known. */
+int cmpy_books_add_child(struct cmpy_state *state, PyObject *process);
+int cmpy_books_discard_child(struct cmpy_state *state, PyObject *process);
+/* multiprocessing.process._cleanup(): polls all children and drops those that have ended. */
+int cmpy_books_cleanup(struct cmpy_state *state);
+
+#endif

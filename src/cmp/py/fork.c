@@ -1,0 +1,51 @@
+#include "py/fork.h"
+
+#include <stdio.h>
+
+/* os.fork() is called from a line that belongs to multiprocessing.popen_fork: what it audits, refuses and warns of
+ * is then, version by version, what the stdlib's own processes get. */
+static PyObject *forking_line(struct cmpy_state *state)
+{
+    if (state->forking_line == NULL) {
+        PyObject *file = PyDict_GetItemString(state->popen_fork, "__file__");
+        const char *path = file != NULL && PyUnicode_Check(file) ? PyUnicode_AsUTF8(file) : "popen_fork.py";
+        if (path == NULL) return NULL;
+        state->forking_line = Py_CompileString("os.fork()", path, Py_eval_input);
+    }
+    return state->forking_line;
+}
+
+pid_t cmpy_fork(struct cmpy_state *state)
+{
+    PyObject *line = forking_line(state);
+    if (line == NULL) return -1;
+    PyObject *result = PyEval_EvalCode(line, state->popen_fork, state->popen_fork);
+    if (result == NULL) return -1;
+    pid_t pid = (pid_t)PyLong_AsLong(result);
+    Py_DECREF(result);
+    return pid;
+}
+
+static int flush_stream(const char *name)
+{
+    PyObject *stream = PySys_GetObject(name); /* borrowed */
+    if (stream == NULL || stream == Py_None) return 0;
+    Py_INCREF(stream);
+    PyObject *result = PyObject_CallMethod(stream, "flush", NULL);
+    Py_DECREF(stream);
+    Py_XDECREF(result);
+    if (result != NULL) return 0;
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError) && !PyErr_ExceptionMatches(PyExc_ValueError)) return -1;
+    PyErr_Clear();
+    return 0;
+}
+
+int cmpy_flush_streams(void)
+{
+    /* A thread that holds C's stream is writing to it just now; waiting for it could last. */
+    if (ftrylockfile(stdout) == 0) {
+        (void)fflush_unlocked(stdout);
+        funlockfile(stdout);
+    }
+    return flush_stream("stdout") < 0 || flush_stream("stderr") < 0 ? -1 : 0;
+}

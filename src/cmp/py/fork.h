@@ -1,0 +1,18 @@
+/* Fork as the stdlib's processes do it. */
+#ifndef CMP_PY_FORK_H
+#define CMP_PY_FORK_H
+
+#include "py/state.h"
+
+#include <sys/types.h>
+
+/* os.fork(): its audit event, its refusals, the at-fork hooks of the interpreter and of users, its warning about
+ * threads (3.12), which counts as multiprocessing's and is therefore silent by default.
+ * The child's pid, 0 in the child, -1 with an exception. */
+pid_t cmpy_fork(struct cmpy_state *state);
+
+/* Flushes sys.stdout, sys.stderr and C's stdout, so that nothing is printed twice. -1 with what a flush raised; that
+ * a stream is missing or closed is no error. */
+int cmpy_flush_streams(void);
+
+#endif

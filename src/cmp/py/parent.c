@@ -1,0 +1,116 @@
+#include "py/parent.h"
+
+#include "os/eventfd.h"
+#include "os/pidfd.h"
+#include "os/procstat.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* Readable once the process is gone. A pid may have been given to a stranger since, so the start time, which the
+ * parent knew of itself, must agree; asked after opening, since what the descriptor stands for changes no more. */
+static int open_sentinel(pid_t pid, uint64_t start_ticks, int *fd)
+{
+    uint64_t now_ticks = 0;
+    bool zombie;
+    int opened = -1, code = cmp_pidfd_open(pid, &opened);
+    if (code == 0) {
+        if (start_ticks == 0 || (cmp_procstat_read(pid, &now_ticks, &zombie) == 0 && now_ticks == start_ticks)) {
+            *fd = opened;
+            return 0;
+        }
+        close(opened);
+        code = -ESRCH;
+    }
+    if (code != -ESRCH) return code;
+    code = cmp_eventfd_create(&opened); /* it is gone: something that is readable for ever */
+    if (code < 0) return code;
+    cmp_eventfd_raise(opened);
+    *fd = opened;
+    return 0;
+}
+
+static PyObject *parent_sentinel(PyObject *self, void *closure)
+{
+    (void)closure;
+    PyObject *dict = PyObject_GenericGetDict(self, NULL), *born = NULL, *pid = NULL, *result = NULL;
+    if (dict == NULL) return NULL;
+    result = Py_XNewRef(PyDict_GetItemString(dict, "_sentinel"));
+    if (result != NULL) goto out;
+    pid = PyObject_GetAttrString(self, "_pid");
+    born = PyObject_GetAttrString(self, "_born");
+    if (pid == NULL || born == NULL) goto out;
+    long number = PyLong_AsLong(pid);
+    unsigned long long start_ticks = PyLong_AsUnsignedLongLong(born);
+    if (PyErr_Occurred()) goto out;
+    int fd = -1, code = open_sentinel((pid_t)number, start_ticks, &fd);
+    if (code < 0) {
+        errno = -code;
+        PyErr_SetFromErrno(PyExc_OSError);
+        goto out;
+    }
+    result = PyLong_FromLong(fd);
+    if (result == NULL || PyDict_SetItemString(dict, "_sentinel", result) < 0) {
+        Py_CLEAR(result);
+        close(fd);
+    }
+out:
+    Py_XDECREF(born);
+    Py_XDECREF(pid);
+    Py_DECREF(dict);
+    return result;
+}
+
+PyObject *cmpy_parent_new(struct cmpy_state *state, PyObject *process)
+{
+    PyTypeObject *type = (PyTypeObject *)state->parent_type;
+    PyObject *name = PyObject_GetAttrString(process, "_parent_name");
+    PyObject *pid = PyObject_GetAttrString(process, "_parent_pid");
+    PyObject *fields = NULL, *dict = NULL, *self = NULL;
+    if (name == NULL || pid == NULL) goto out;
+    self = type->tp_alloc(type, 0);
+    if (self == NULL) goto out;
+    fields = Py_BuildValue("{s():sOsOsKsOsOsOs{}}", "_identity", "_name", name, "_pid", pid, "_born",
+                           (unsigned long long)cmp_procstat_own_start(), "_parent_pid", Py_None, "_popen", Py_None,
+                           "_closed", Py_False, "_config");
+    dict = fields == NULL ? NULL : PyObject_GenericGetDict(self, NULL);
+    if (dict == NULL || PyDict_Update(dict, fields) < 0) Py_CLEAR(self);
+out:
+    Py_XDECREF(dict);
+    Py_XDECREF(fields);
+    Py_XDECREF(pid);
+    Py_XDECREF(name);
+    return self;
+}
+
+static PyGetSetDef parent_getset[] = {
+    {"_sentinel", parent_sentinel, NULL, "A descriptor that is readable once the parent has ended.", NULL},
+    {0},
+};
+
+static PyType_Slot parent_slots[] = {
+    {Py_tp_doc, "The parent of a forked process."},
+    {Py_tp_getset, parent_getset},
+    {0, NULL},
+};
+
+static PyType_Spec parent_spec = {
+    .name = "cmp._core._ParentProcess",
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = parent_slots,
+};
+
+int cmpy_parent_add(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    PyObject *base = PyDict_GetItemString(state->process_globals, "_ParentProcess");
+    if (base == NULL) {
+        PyErr_SetString(PyExc_ImportError, "multiprocessing.process has no _ParentProcess");
+        return -1;
+    }
+    PyObject *bases = PyTuple_Pack(1, base);
+    if (bases == NULL) return -1;
+    state->parent_type = PyType_FromModuleAndSpec(module, &parent_spec, bases);
+    Py_DECREF(bases);
+    return state->parent_type == NULL ? -1 : 0;
+}

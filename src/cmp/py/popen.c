@@ -1,0 +1,332 @@
+#include "py/popen.h"
+
+#include "os/child.h"
+#include "os/clock.h"
+#include "os/eventfd.h"
+#include "os/pidfd.h"
+#include "py/bootstrap.h"
+#include "py/fork.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <structmember.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define REAPED_BY_OTHERS 255
+
+struct popen {
+    PyObject_HEAD
+    pid_t pid;
+    pid_t owner;     /* the process that started it */
+    bool ended;
+    int exitcode;    /* once ended */
+    int sentinel;    /* a descriptor of our own, or -1 */
+    PyObject *given; /* the sentinel that a launcher of the stdlib's made, or NULL */
+    PyObject *weakrefs;
+};
+
+/* ---- the end of the child ---- */
+
+/* Looks, and reaps. With the GIL held throughout: nobody can come between the reaping and the note of it, so a missing
+ * child has been reaped by somebody else. */
+static void look(struct popen *self)
+{
+    if (self->ended || self->pid == 0 || self->owner != getpid()) return;
+    int exitcode = 0, code = cmp_child_reap(self->pid, &exitcode);
+    if (code == -EAGAIN) return;
+    self->exitcode = code == 0 ? exitcode : REAPED_BY_OTHERS;
+    self->ended = true;
+}
+
+static PyObject *exitcode(struct popen *self)
+{
+    if (self->ended) return PyLong_FromLong(self->exitcode);
+    Py_RETURN_NONE;
+}
+
+/* Blocks without the GIL, for the child (fd < 0) or its sentinel; -1 with what a signal handler raised. */
+static int block(pid_t pid, int fd, int64_t deadline_ns)
+{
+    int code;
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        code = fd < 0 ? cmp_child_wait(pid) : cmp_pidfd_wait(fd, deadline_ns);
+        Py_END_ALLOW_THREADS
+        if (code == -EINTR && PyErr_CheckSignals() < 0) return -1;
+    } while (code == -EINTR);
+    return 0;
+}
+
+/* ---- the sentinel ---- */
+
+/* An always readable descriptor: for a child that has ended and left nothing to open. */
+static int open_ended(int *fd)
+{
+    int code = cmp_eventfd_create(fd);
+    if (code == 0) cmp_eventfd_raise(*fd);
+    return code;
+}
+
+/* Makes self->sentinel. While the child is ours and not reaped, its pid cannot have become a stranger's; hence the
+ * look before and after. */
+static int open_sentinel(struct popen *self)
+{
+    look(self);
+    if (self->ended) return open_ended(&self->sentinel);
+    int fd = -1, code = cmp_pidfd_open(self->pid, &fd);
+    look(self);
+    if (code == -ESRCH && self->ended) return open_ended(&self->sentinel);
+    if (code == 0) self->sentinel = fd;
+    return code;
+}
+
+static PyObject *popen_get_sentinel(struct popen *self, void *closure)
+{
+    (void)closure;
+    if (self->given != NULL) return Py_NewRef(self->given);
+    if (self->sentinel < 0) {
+        int code = open_sentinel(self);
+        if (code < 0) {
+            errno = -code;
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+    }
+    return PyLong_FromLong(self->sentinel);
+}
+
+static int popen_set_sentinel(struct popen *self, PyObject *value, void *closure)
+{
+    (void)closure;
+    Py_XINCREF(value);
+    Py_XSETREF(self->given, value);
+    return 0;
+}
+
+/* ---- poll and wait ---- */
+
+static PyObject *popen_poll(struct popen *self, PyObject *args)
+{
+    int flag = WNOHANG;
+    if (!PyArg_ParseTuple(args, "|i:poll", &flag)) return NULL;
+    look(self);
+    if (!self->ended && !(flag & WNOHANG) && self->owner == getpid()) {
+        if (block(self->pid, -1, INT64_MAX) < 0) return NULL;
+        look(self);
+    }
+    return exitcode(self);
+}
+
+/* Seconds from now as a time of CLOCK_MONOTONIC. -1 with TypeError or OverflowError. */
+static int deadline_of(PyObject *timeout, int64_t *deadline_ns)
+{
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) return -1;
+    *deadline_ns = seconds < 1e9 ? cmp_now_ns() + (int64_t)(seconds > 0 ? seconds * 1e9 : 0) : INT64_MAX;
+    return 0;
+}
+
+static PyObject *popen_wait(struct popen *self, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"timeout", NULL};
+    PyObject *timeout = Py_None, *sentinel;
+    int64_t deadline_ns = INT64_MAX;
+    int fd = -1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", keywords, &timeout)) return NULL;
+    look(self);
+    if (self->ended || self->owner != getpid()) return exitcode(self);
+    if (timeout != Py_None) {
+        if (deadline_of(timeout, &deadline_ns) < 0) return NULL;
+        sentinel = popen_get_sentinel(self, NULL);
+        if (sentinel == NULL) return NULL;
+        fd = (int)PyLong_AsLong(sentinel);
+        Py_DECREF(sentinel);
+    }
+    if (block(self->pid, fd, deadline_ns) < 0) return NULL;
+    look(self);
+    return exitcode(self);
+}
+
+/* ---- signals ---- */
+
+static PyObject *send_signal(struct popen *self, int number)
+{
+    look(self); /* never to a stranger who has got the pid of a child that is gone */
+    if (self->ended || self->pid == 0 || kill(self->pid, number) == 0 || errno == ESRCH) Py_RETURN_NONE;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *popen_terminate(struct popen *self, PyObject *unused)
+{
+    (void)unused;
+    return send_signal(self, SIGTERM);
+}
+
+static PyObject *popen_kill(struct popen *self, PyObject *unused)
+{
+    (void)unused;
+    return send_signal(self, SIGKILL);
+}
+
+static PyObject *popen_interrupt(struct popen *self, PyObject *unused)
+{
+    (void)unused;
+    return send_signal(self, SIGINT);
+}
+
+/* ---- life ---- */
+
+static void close_sentinel(struct popen *self)
+{
+    /* In a forked child the number may be anybody's by now. */
+    if (self->sentinel >= 0 && self->owner == getpid()) close(self->sentinel);
+    self->sentinel = -1;
+}
+
+static PyObject *popen_close(struct popen *self, PyObject *unused)
+{
+    (void)unused;
+    close_sentinel(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *popen_duplicate_for_child(PyObject *self, PyObject *fd)
+{
+    (void)self;
+    return Py_NewRef(fd);
+}
+
+static PyObject *popen_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args;
+    (void)kwargs;
+    struct popen *self = (struct popen *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    self->sentinel = -1;
+    self->owner = getpid();
+    return (PyObject *)self;
+}
+
+static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    struct popen *self = (struct popen *)op;
+    static char *keywords[] = {"process_obj", NULL};
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(op));
+    PyObject *process;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Popen", keywords, &process)) return -1;
+    if (cmpy_flush_streams() < 0) return -1;
+    struct cmpy_cradle cradle = {0};
+    int code = -1;
+    if (cmpy_cradle_make(state, process, &cradle) < 0) goto out;
+    pid_t pid = cmpy_fork(state);
+    if (pid == 0) cmpy_child_run(state, process, &cradle);
+    if (pid < 0) goto out;
+    self->pid = pid;
+    code = 0;
+out:
+    cmpy_cradle_clear(&cradle);
+    return code;
+}
+
+static int popen_traverse(struct popen *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->given);
+    return 0;
+}
+
+static int popen_clear(struct popen *self)
+{
+    Py_CLEAR(self->given);
+    return 0;
+}
+
+static void popen_dealloc(struct popen *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs != NULL) PyObject_ClearWeakRefs((PyObject *)self);
+    close_sentinel(self);
+    (void)popen_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *popen_get_returncode(struct popen *self, void *closure)
+{
+    (void)closure;
+    return exitcode(self);
+}
+
+static int popen_set_returncode(struct popen *self, PyObject *value, void *closure)
+{
+    (void)closure;
+    long number = 0;
+    if (value != NULL && value != Py_None) {
+        number = PyLong_AsLong(value);
+        if (number == -1 && PyErr_Occurred()) return -1;
+    }
+    self->ended = value != NULL && value != Py_None;
+    self->exitcode = (int)number;
+    return 0;
+}
+
+static PyGetSetDef popen_getset[] = {
+    {"sentinel", (getter)popen_get_sentinel, (setter)popen_set_sentinel,
+     "A descriptor that is readable once the child has ended: a pidfd, opened at first use.", NULL},
+    {"returncode", (getter)popen_get_returncode, (setter)popen_set_returncode, "None, or the exit code.", NULL},
+    {0},
+};
+
+static PyMemberDef popen_members[] = {
+    {"pid", T_INT, offsetof(struct popen, pid), 0, "The child's process id."},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct popen, weakrefs), READONLY, NULL},
+    {0},
+};
+
+static PyMethodDef popen_methods[] = {
+    {"poll", (PyCFunction)popen_poll, METH_VARARGS,
+     "poll($self, flag=1, /)\n--\n\nThe exit code, or None while the child lives."},
+    {"wait", (PyCFunction)(void (*)(void))popen_wait, METH_VARARGS | METH_KEYWORDS,
+     "wait($self, timeout=None)\n--\n\nWaits for the end; the exit code, or None when the time is over."},
+    {"terminate", (PyCFunction)popen_terminate, METH_NOARGS, "terminate($self, /)\n--\n\nSends SIGTERM."},
+    {"kill", (PyCFunction)popen_kill, METH_NOARGS, "kill($self, /)\n--\n\nSends SIGKILL."},
+    {"interrupt", (PyCFunction)popen_interrupt, METH_NOARGS, "interrupt($self, /)\n--\n\nSends SIGINT."},
+    {"close", (PyCFunction)popen_close, METH_NOARGS, "close($self, /)\n--\n\nGives the descriptors back."},
+    {"duplicate_for_child", popen_duplicate_for_child, METH_O,
+     "duplicate_for_child($self, fd, /)\n--\n\nA forked child has every descriptor already."},
+    {0},
+};
+
+static PyType_Slot popen_slots[] = {
+    {Py_tp_doc, "Popen(process_obj)\n--\n\nForks a child that runs the process; its handle in the parent."},
+    {Py_tp_new, popen_new},
+    {Py_tp_init, popen_init},
+    {Py_tp_dealloc, popen_dealloc},
+    {Py_tp_traverse, popen_traverse},
+    {Py_tp_clear, popen_clear},
+    {Py_tp_methods, popen_methods},
+    {Py_tp_members, popen_members},
+    {Py_tp_getset, popen_getset},
+    {0, NULL},
+};
+
+static PyType_Spec popen_spec = {
+    .name = "cmp._core.Popen",
+    .basicsize = sizeof(struct popen),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = popen_slots,
+};
+
+int cmpy_popen_add(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &popen_spec, NULL);
+    if (type == NULL) return -1;
+    PyObject *method = PyUnicode_InternFromString("fork");
+    int code = method == NULL ? -1 : PyObject_SetAttrString(type, "method", method);
+    if (code == 0) code = PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(method);
+    Py_DECREF(type);
+    return code;
+}

@@ -1,0 +1,300 @@
+#include "py/process.h"
+
+#include "py/books.h"
+#include "py/bootstrap.h"
+
+#include <stdbool.h>
+#include <unistd.h>
+
+/* ---- what the methods ask first ---- */
+
+static int check_closed(PyObject *self)
+{
+    PyObject *closed = PyObject_GetAttrString(self, "_closed");
+    if (closed == NULL) return -1; /* a subclass that forgot super().__init__() */
+    int is_closed = PyObject_IsTrue(closed);
+    Py_DECREF(closed);
+    if (is_closed > 0) PyErr_SetString(PyExc_ValueError, "process object is closed");
+    return is_closed == 0 ? 0 : -1;
+}
+
+/* The stdlib's assertions, kept under -O as well. */
+static int require(bool holds, const char *otherwise)
+{
+    if (!holds) PyErr_SetString(PyExc_AssertionError, otherwise);
+    return holds ? 0 : -1;
+}
+
+static int is_mine(PyObject *self, bool *mine)
+{
+    PyObject *pid = PyObject_GetAttrString(self, "_parent_pid");
+    if (pid == NULL) return -1;
+    *mine = PyLong_Check(pid) && PyLong_AsLong(pid) == (long)getpid();
+    Py_DECREF(pid);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int is_current(struct cmpy_state *state, PyObject *self)
+{
+    PyObject *current = cmpy_books_get(state, "_current_process");
+    return current == NULL ? -1 : current == self;
+}
+
+static int is_daemon(PyObject *process)
+{
+    PyObject *config = PyObject_GetAttrString(process, "_config");
+    PyObject *daemon = config == NULL ? NULL : PyObject_CallMethod(config, "get", "s", "daemon");
+    int answer = daemon == NULL ? -1 : PyObject_IsTrue(daemon);
+    Py_XDECREF(config);
+    Py_XDECREF(daemon);
+    return answer;
+}
+
+/* self._popen.<method>(), handing through what it gives. */
+static PyObject *ask_popen(PyObject *self, const char *method)
+{
+    if (check_closed(self) < 0) return NULL;
+    PyObject *popen = PyObject_GetAttrString(self, "_popen");
+    PyObject *result = popen == NULL ? NULL : PyObject_CallMethod(popen, method, NULL);
+    Py_XDECREF(popen);
+    return result;
+}
+
+/* ---- starting ---- */
+
+static int may_start(struct cmpy_state *state, PyObject *self)
+{
+    bool mine;
+    PyObject *current, *popen;
+    if (check_closed(self) < 0) return -1;
+    popen = PyObject_GetAttrString(self, "_popen");
+    if (popen == NULL) return -1;
+    Py_DECREF(popen);
+    if (require(popen == Py_None, "cannot start a process twice") < 0) return -1;
+    if (is_mine(self, &mine) < 0) return -1;
+    if (require(mine, "can only start a process object created by current process") < 0) return -1;
+    current = cmpy_books_get(state, "_current_process");
+    int daemon = current == NULL ? -1 : is_daemon(current);
+    return daemon < 0 ? -1 : require(!daemon, "daemonic processes are not allowed to have children");
+}
+
+/* The target and its arguments are the child's: kept here they could keep this very object alive. */
+static int drop_target(PyObject *self)
+{
+    static const char *const names[] = {"_target", "_args", "_kwargs"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (PyObject_DelAttrString(self, names[i]) < 0) return -1;
+    return 0;
+}
+
+static PyObject *process_start(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
+    if (may_start(state, self) < 0 || cmpy_books_cleanup(state) < 0) return NULL;
+    PyObject *popen = PyObject_CallMethod(self, "_Popen", "O", self);
+    if (popen == NULL) return NULL;
+    int code = PyObject_SetAttrString(self, "_popen", popen);
+    Py_DECREF(popen);
+    if (code < 0 || drop_target(self) < 0 || cmpy_books_add_child(state, self) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *process_run(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    PyObject *args = NULL, *kwargs = NULL, *result = NULL;
+    PyObject *target = PyObject_GetAttrString(self, "_target");
+    if (target == NULL) return NULL;
+    int wanted = PyObject_IsTrue(target);
+    if (wanted == 0) result = Py_NewRef(Py_None);
+    if (wanted > 0) {
+        PyObject *given = PyObject_GetAttrString(self, "_args");
+        args = given == NULL ? NULL : PySequence_Tuple(given);
+        Py_XDECREF(given);
+        kwargs = PyObject_GetAttrString(self, "_kwargs");
+        if (args != NULL && kwargs != NULL) result = PyObject_Call(target, args, kwargs);
+    }
+    Py_DECREF(target);
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    if (result == NULL) return NULL;
+    Py_DECREF(result);
+    Py_RETURN_NONE;
+}
+
+static PyObject *process_bootstrap(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"parent_sentinel", NULL};
+    PyObject *sentinel = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:_bootstrap", keywords, &sentinel)) return NULL;
+    return cmpy_bootstrap(cmpy_state_of_type(Py_TYPE(self)), self, NULL, sentinel);
+}
+
+/* ---- watching and ending ---- */
+
+static PyObject *process_join(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"timeout", NULL};
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
+    PyObject *timeout = Py_None, *exitcode;
+    bool mine;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:join", keywords, &timeout)) return NULL;
+    if (check_closed(self) < 0 || is_mine(self, &mine) < 0) return NULL;
+    if (require(mine, "can only join a child process") < 0) return NULL;
+    PyObject *popen = PyObject_GetAttrString(self, "_popen");
+    if (popen == NULL) return NULL;
+    if (require(popen != Py_None, "can only join a started process") < 0) {
+        Py_DECREF(popen);
+        return NULL;
+    }
+    exitcode = PyObject_CallMethod(popen, "wait", "O", timeout);
+    Py_DECREF(popen);
+    if (exitcode == NULL) return NULL;
+    int code = exitcode == Py_None ? 0 : cmpy_books_discard_child(state, self);
+    Py_DECREF(exitcode);
+    if (code < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *process_is_alive(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
+    bool mine;
+    if (check_closed(self) < 0) return NULL;
+    int current = is_current(state, self);
+    if (current < 0) return NULL;
+    if (current) Py_RETURN_TRUE;
+    if (is_mine(self, &mine) < 0 || require(mine, "can only test a child process") < 0) return NULL;
+    PyObject *popen = PyObject_GetAttrString(self, "_popen");
+    if (popen == NULL) return NULL;
+    if (popen == Py_None) {
+        Py_DECREF(popen);
+        Py_RETURN_FALSE;
+    }
+    PyObject *exitcode = PyObject_CallMethod(popen, "poll", NULL);
+    Py_DECREF(popen);
+    if (exitcode == NULL) return NULL;
+    bool alive = exitcode == Py_None;
+    Py_DECREF(exitcode);
+    if (!alive && cmpy_books_discard_child(state, self) < 0) return NULL;
+    return PyBool_FromLong(alive);
+}
+
+static PyObject *process_terminate(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return ask_popen(self, "terminate");
+}
+
+static PyObject *process_kill(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return ask_popen(self, "kill");
+}
+
+static PyObject *process_interrupt(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return ask_popen(self, "interrupt");
+}
+
+static PyObject *process_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
+    PyObject *popen = PyObject_GetAttrString(self, "_popen"), *result = NULL;
+    if (popen == NULL) return NULL;
+    if (popen != Py_None) {
+        PyObject *exitcode = PyObject_CallMethod(popen, "poll", NULL);
+        Py_XDECREF(exitcode);
+        if (exitcode == Py_None)
+            PyErr_SetString(PyExc_ValueError, "Cannot close a process while it is still running. "
+                                              "You should first call join() or terminate().");
+        if (exitcode == NULL || exitcode == Py_None) goto out;
+        result = PyObject_CallMethod(popen, "close", NULL);
+        if (result == NULL) goto out;
+        Py_CLEAR(result);
+        if (PyObject_SetAttrString(self, "_popen", Py_None) < 0 || cmpy_books_discard_child(state, self) < 0) goto out;
+    }
+    if (PyObject_SetAttrString(self, "_closed", Py_True) == 0) result = Py_NewRef(Py_None);
+out:
+    Py_DECREF(popen);
+    return result;
+}
+
+static PyObject *process_get_sentinel(PyObject *self, void *closure)
+{
+    (void)closure;
+    if (check_closed(self) < 0) return NULL;
+    PyObject *popen = PyObject_GetAttrString(self, "_popen"), *sentinel = NULL;
+    if (popen == NULL) return NULL;
+    if (popen == Py_None) PyErr_SetString(PyExc_ValueError, "process not started");
+    else sentinel = PyObject_GetAttrString(popen, "sentinel");
+    Py_DECREF(popen);
+    return sentinel;
+}
+
+/* What object.__reduce_ex__ would do by itself for a class written in Python. */
+static PyObject *process_getstate(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    PyObject *dict = PyObject_GenericGetDict(self, NULL);
+    PyObject *copy = dict == NULL ? NULL : PyDict_Copy(dict);
+    Py_XDECREF(dict);
+    return copy;
+}
+
+/* ---- the type ---- */
+
+static PyGetSetDef process_getset[] = {
+    {"sentinel", process_get_sentinel, NULL,
+     "A file descriptor that is readable once the process has ended.", NULL},
+    {0},
+};
+
+static PyMethodDef process_methods[] = {
+    {"start", process_start, METH_NOARGS, "start($self, /)\n--\n\nStart child process"},
+    {"run", process_run, METH_NOARGS,
+     "run($self, /)\n--\n\nMethod to be run in sub-process; can be overridden in sub-class"},
+    {"join", (PyCFunction)(void (*)(void))process_join, METH_VARARGS | METH_KEYWORDS,
+     "join($self, timeout=None)\n--\n\nWait until child process terminates"},
+    {"is_alive", process_is_alive, METH_NOARGS, "is_alive($self, /)\n--\n\nReturn whether process is alive"},
+    {"terminate", process_terminate, METH_NOARGS, "terminate($self, /)\n--\n\nTerminate process; sends SIGTERM"},
+    {"kill", process_kill, METH_NOARGS, "kill($self, /)\n--\n\nTerminate process; sends SIGKILL"},
+    {"interrupt", process_interrupt, METH_NOARGS, "interrupt($self, /)\n--\n\nInterrupt process; sends SIGINT"},
+    {"close", process_close, METH_NOARGS,
+     "close($self, /)\n--\n\nRelease what the Process object holds. ValueError while the child is running."},
+    {"_bootstrap", (PyCFunction)(void (*)(void))process_bootstrap, METH_VARARGS | METH_KEYWORDS,
+     "_bootstrap($self, parent_sentinel=None)\n--\n\nThe life of the child; gives its exit code."},
+    {"__getstate__", process_getstate, METH_NOARGS, "__getstate__($self, /)\n--\n\nHelper for pickle."},
+    {0},
+};
+
+static PyType_Slot process_slots[] = {
+    {Py_tp_doc, "A process, run by fork, spawn or forkserver; the stdlib's BaseProcess in C."},
+    {Py_tp_methods, process_methods},
+    {Py_tp_getset, process_getset},
+    {0, NULL},
+};
+
+static PyType_Spec process_spec = {
+    .name = "cmp._core.Process",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = process_slots,
+};
+
+int cmpy_process_add(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    PyObject *base = cmpy_books_get(state, "BaseProcess");
+    PyObject *bases = base == NULL ? NULL : PyTuple_Pack(1, base);
+    PyObject *type = bases == NULL ? NULL : PyType_FromModuleAndSpec(module, &process_spec, bases);
+    Py_XDECREF(bases);
+    if (type == NULL) return -1;
+    state->bootstrap_method = PyObject_GetAttrString(type, "_bootstrap");
+    int code = state->bootstrap_method == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_DECREF(type);
+    return code;
+}
