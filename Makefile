@@ -9,7 +9,7 @@ CC     ?= cc
 .PHONY: help build test test-c asan tsan clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,7 +32,7 @@ tsan:  ## the same under ThreadSanitizer: processes become threads
 	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=tsan
 
 # bench: BENCH passes options on (BENCH="--rows queue --repeat 3 --peers"); NumPy and the peers are welcome, not needed.
-.PHONY: bench
+.PHONY: bench bench-growth bench-check bench-instructions demo
 $(VENV)/.bench: $(VENV)/.ready
 	-for package in $$(sed -n 's/^bench = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",'); do \
 	    $(PY) -m pip install -q --disable-pip-version-check $$package || echo "(without $$package)"; done
@@ -40,6 +40,18 @@ $(VENV)/.bench: $(VENV)/.ready
 
 bench: build $(VENV)/.bench  ## compare with the standard library: make bench BENCH="--rows queue --peers"
 	$(PY) bench/run.py $(BENCH)
+
+bench-growth: build $(VENV)/.bench  ## how cost grows, with plots in docs/plots
+	$(PY) bench/growth.py $(BENCH)
+
+bench-check: build $(VENV)/.bench  ## compare with another clone or revision: make bench-check BASE=main~1
+	$(PY) bench/check.py $(or $(BASE),HEAD~1) $(BENCH)
+
+bench-instructions: build  ## instructions per operation (callgrind), compared with the recorded ones
+	$(PY) bench/instructions.py $(BENCH)
+
+demo: build  ## a real script under cmp, with its speed beside the standard library's
+	$(PY) bench/demo.py
 
 clean:  ## remove what was built
 	rm -rf build $(VENV) cmp/*.so *.egg-info

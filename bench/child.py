@@ -43,7 +43,7 @@ def find_packages(checkout: Path) -> None:
 def measure(name: str, implementation: str, size: int) -> dict[str, Any]:
     from bench import impls, registry
 
-    row = registry.load()[name]
+    row = registry.find(name)
     try:
         mp = impls.load(implementation, row.op_bytes)
         idle_peak = _peak_bytes()

@@ -66,3 +66,13 @@ def load() -> dict[str, Row]:
 
     order = ["queue", "simplequeue", "lock", "sync", "manager", "process", "pool", "array", "fifo", "import"]
     return dict(sorted(ROWS.items(), key=lambda item: order.index(item[1].group)))
+
+
+def find(name: str) -> Row:
+    """A row of the table, or a point of a growth study."""
+    rows = load()
+    if name not in rows:
+        from bench.rows import growth
+
+        rows = growth.POINTS
+    return rows[name]

@@ -17,7 +17,7 @@ def duration(seconds: float) -> str:
 def size(size_bytes: float) -> str:
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20)):
         if size_bytes >= factor:
-            return f"{size_bytes / factor:.3g} {unit}"
+            return f"{size_bytes / factor:.4g} {unit}"
     return f"{size_bytes / 1024:.3g} KiB"
 
 

@@ -35,7 +35,7 @@ def _raw_fork() -> None:
     os.waitpid(pid, 0)
 
 
-def _start_join(mp: Any, size: int) -> Timing:
+def start_join_over(mp: Any, size: int) -> Timing:
     """Pairs of a process and a raw fork, one after the other, so that both see the same machine."""
     for _ in range(3):
         _raw_fork()
@@ -63,7 +63,7 @@ def _start_join(mp: Any, size: int) -> Timing:
 @row("process: start+join", size=150, tiny=3, target=1.4, limit=_forked, limit_text="fork of a small C program",
      only=OWN_PROCESS)
 def start_join(mp: Any, size: int) -> Timing:
-    return _start_join(mp, size)
+    return start_join_over(mp, size)
 
 
 @row("process: start+join, 1 GiB resident", size=12, tiny=2, target=1.0, only=OWN_PROCESS)
@@ -72,7 +72,7 @@ def start_join_big(mp: Any, size: int) -> Timing:
     resident = bytearray(1 << 30 if size > 2 else 1 << 20)
     for offset in range(0, len(resident), 4096):
         resident[offset] = 1
-    return _start_join(mp, size)
+    return start_join_over(mp, size)
 
 
 _IMPORT = """

@@ -25,30 +25,42 @@ def load_bench() -> None:
 
 load_bench()
 
-from bench import registry, results, runner, table  # noqa: E402
+from bench import check, instructions, registry, results, runner, svg, table  # noqa: E402
+from bench.rows import growth  # noqa: E402
 
 ROWS = registry.load()
+
+
+def run_row(mp, row, size):
+    try:
+        timing = row.work(mp, size)
+    except registry.Absent as why:
+        pytest.skip(str(why))
+    except AttributeError as why:
+        if mp.__name__ == "cmp" and why.obj is mp:
+            pytest.skip(f"not built yet: {why}")
+        raise
+    finally:
+        gc.collect()  # a dropped queue or pool may wait in a cycle
+    assert timing.ops > 0
+    assert timing.seconds > 0
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_row_runs(mp, name, request):
     row = ROWS[name]
-    implementation = request.node.callspec.params["mp"]
-    if row.only and implementation not in row.only:
+    if row.only and request.node.callspec.params["mp"] not in row.only:
         with pytest.raises(AttributeError):
             row.work(mp, row.tiny)
-        return
-    try:
-        timing = row.work(mp, row.tiny)
-    except registry.Absent as why:
-        pytest.skip(str(why))
-    except AttributeError as why:
-        if implementation == "cmp" and why.obj is mp:
-            pytest.skip(f"not built yet: {why}")
-        raise
-    assert timing.ops > 0
-    assert timing.seconds > 0
-    gc.collect()  # a dropped queue or pool may wait in a cycle
+    else:
+        run_row(mp, row, row.tiny)
+
+
+@pytest.mark.parametrize("name", growth.POINTS)
+def test_growth_point_is_measured(mp, name, monkeypatch):
+    monkeypatch.setattr(growth, "CROWD", 100)
+    monkeypatch.setattr(growth, "TASKS", 50)
+    run_row(mp, growth.POINTS[name], 2)
 
 
 def test_measurement_reports_a_row_in_a_process_of_its_own():
@@ -104,3 +116,23 @@ def test_row_below_its_target_is_marked():
     fast = table.line(row, {"stdlib": series(row.target * 2), "cmp": series(1)}, names, {"spsc_mps": 10.0})
     assert "x!" in slow
     assert "x!" not in fast
+
+
+def test_check_calls_slower_only_what_every_pair_agrees_on():
+    assert check.verdict(series(1, 1, 1), series(1.5, 1.4, 1.3), 0.1) == "SLOWER"
+    assert check.verdict(series(1, 1, 1), series(1.5, 1.4, 0.9), 0.1) == ""
+    assert check.verdict(series(2, 2, 2), series(1, 1, 1), 0.1) == "faster"
+
+
+def test_instructions_of_callees_and_of_waiting_are_not_counted():
+    profile = "\n".join(["fn=(1) work", "10 5", "calls=2 20", "10 900", "+1 7", "fn=(2) cmp_spin_wait", "5 1000", "fn=(1)", "3 1"])
+    assert instructions.own_cost(profile) == 13
+
+
+def test_plot_is_wellformed_and_draws_every_point(tmp_path):
+    from xml.etree import ElementTree
+
+    plot = svg.Plot("a < b", "x", "y", {"one": [(1, 3.0), (10, 40.0), (1e6, 0.2)], "two": [(5, 1.0)]})
+    plot.write(tmp_path / "plots" / "p.svg")
+    circles = ElementTree.parse(tmp_path / "plots" / "p.svg").findall("{http://www.w3.org/2000/svg}circle")
+    assert len(circles) == 4

@@ -1,0 +1,110 @@
+"""make bench-instructions: instructions per operation under callgrind, which no noise of the machine touches.
+
+Each operation runs N and then 2N times, each in a process of its own; the difference over N is free of start-up. In
+an apply the parent waits for its worker by looking again and again, so there the instructions of waiting are left
+out, and the figure is what the parent does: encode, hand over, take, decode.
+
+The figures are kept in bench/instructions.json; --update writes them anew, without it they are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+if __package__ in (None, ""):  # python bench/instructions.py
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from bench import runner
+
+KEPT = Path(__file__).with_name("instructions.json")
+WAITING = re.compile(r"spin|pause|relax|futex|syscall|clock_gettime|vdso|eventcount|cmp_clock")
+
+OPERATIONS = {
+    "queue put+get of an int": ("q = cmp.Queue()", "q.put(7); q.get()", 4000),
+    "queue put+get of a dict": ("q = cmp.Queue(); d = dict(a=42, b=33, c=(1, 2, 3), d=[1, 2, 3], e='123', f=b'kkk')",
+                                "q.put(d); q.get()", 2000),
+    "lock acquire+release": ("l = cmp.Lock()", "l.acquire(); l.release()", 10_000),
+    "lock with": ("l = cmp.Lock()", "with l: pass", 10_000),
+    "pool apply of a no-op": ("p = cmp.Pool(1)", "p.apply(int)", 200),
+    "an empty loop": ("", "pass", 10_000),
+}
+
+PROGRAM = """
+import sys
+sys.path.insert(0, {root!r})
+import cmp
+{setup}
+for _ in range({count}):
+    {work}
+"""
+
+
+def own_cost(profile: str) -> int:
+    """Instructions in a callgrind file, those of waiting functions left out."""
+    names: dict[str, str] = {}
+    total, waiting, inclusive = 0, False, False
+    for line in profile.splitlines():
+        if line.startswith("fn="):
+            number, _, name = line[3:].partition(" ")
+            names.setdefault(number, name)
+            waiting = bool(WAITING.search(names[number]))
+        elif line.startswith("calls="):
+            inclusive = True  # the next line is the cost of the callee, counted where the callee is
+        elif line[:1] in "+-*0123456789" and " " in line:
+            if not inclusive and not waiting:
+                total += int(line.split()[1])
+            inclusive = False
+    return total
+
+
+def run_counted(setup: str, work: str, count: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "program.py")
+        program.write_text(PROGRAM.format(root=str(runner.ROOT), setup=setup, work=work, count=count))
+        subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out.%p", "--compress-strings=yes",
+                        "--error-limit=no", "-q", sys.executable, str(program)],
+                       check=True, timeout=300, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"})
+        # The process that was started first has the lowest number: forked workers write files of their own.
+        first = min(Path(folder).glob("out.*"), key=lambda path: int(path.suffix[1:]))
+        return own_cost(first.read_text(errors="replace"))
+
+
+def per_operation(setup: str, work: str, count: int) -> float:
+    return (run_counted(setup, work, 2 * count) - run_counted(setup, work, count)) / count
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench-instructions", description=__doc__.splitlines()[0])
+    parser.add_argument("--update", action="store_true", help="write the figures to bench/instructions.json")
+    parser.add_argument("--tolerance", type=float, default=0.03)
+    options = parser.parse_args()
+    if not shutil.which("valgrind"):
+        print("valgrind is not installed here")
+        return 1
+    key = f"CPython {'.'.join(platform.python_version_tuple()[:2])} {platform.machine()}"
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    before, now, worse = kept.get(key, {}), {}, 0
+    print(f"instructions per operation, {key}")
+    for name, (setup, work, count) in OPERATIONS.items():
+        now[name] = round(per_operation(setup, work, count))
+        change = f"{now[name] / before[name] - 1:+.1%}" if before.get(name) else "new"
+        grown = bool(before.get(name)) and now[name] > before[name] * (1 + options.tolerance)
+        worse += grown
+        print(f"  {name:<30} {now[name]:>8}  {change}{'  GROWN' if grown else ''}", flush=True)
+    if options.update:
+        kept[key] = now
+        KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+    return 1 if worse and not options.update else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
