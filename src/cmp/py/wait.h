@@ -18,9 +18,11 @@
 int cmpy_deadline(int block, PyObject *timeout, int64_t *deadline_ns);
 
 /* First call(arg, CMPY_TRY) with the GIL held. If that says -EAGAIN or -EBUSY and the deadline allows (-EBUSY always
- * does: an internal lock is free again within moments), call(arg, deadline_ns) without the GIL; after -EINTR signal
- * handlers run and it is called again with the same deadline. Gives 0, a negative errno, or CMPY_RAISED. `call`
- * touches no PyObject. Once call has returned 0, no signal handler runs before the return: what was taken is given. */
+ * does: an internal lock is free again within moments), call(arg, some deadline) without the GIL, again and again until
+ * the deadline is reached; in between, and after -EINTR, signal handlers run. Where only a try was asked for, -EBUSY is
+ * followed by a call with a deadline long past. Gives 0, -EAGAIN (tried in vain), -ETIMEDOUT (waited in vain), another
+ * negative errno, or CMPY_RAISED. `call` touches no PyObject. Once call has returned 0, no signal handler runs before
+ * the return: what was taken is given. */
 typedef int (*cmpy_call)(void *arg, int64_t deadline_ns);
 int cmpy_wait(cmpy_call call, void *arg, int64_t deadline_ns);
 

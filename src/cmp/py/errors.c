@@ -1,0 +1,29 @@
+#include "py/errors.h"
+
+#include "py/wait.h"
+
+#include <errno.h>
+#include <string.h>
+
+PyObject *cmpy_raise(const char *operation, int code)
+{
+    if (PyErr_Occurred()) return NULL;
+    switch (code) {
+    case CMPY_RAISED: return PyErr_Format(PyExc_SystemError, "%s: failed without an exception", operation);
+    case -ENOMEM:
+        return PyErr_Format(PyExc_MemoryError, "%s: no more shared memory (the limit is set by CMP_MEMORY)", operation);
+    case -EXDEV:
+        return PyErr_Format(PyExc_RuntimeError, "%s: the object belongs to processes of another pid namespace",
+                            operation);
+    case -EPROTO:
+        return PyErr_Format(PyExc_RuntimeError, "%s: not shared memory of this version of cmp", operation);
+    default: break;
+    }
+    PyObject *error = PyObject_CallFunction(PyExc_OSError, "iN", -code,
+                                            PyUnicode_FromFormat("%s: %s", operation, strerror(-code)));
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
