@@ -44,6 +44,13 @@ int cmp_eventcount_sleep(struct cmp_eventcount *ec, uint32_t key, int64_t deadli
 /* True if the caller must look at its condition once more (it turned WAKING into SLEEPERS). */
 bool cmp_eventcount_leave(struct cmp_eventcount *ec, bool more);
 
+/* Nobody is known to sleep. Right after a seq_cst read-modify-write that published the change, true means that the
+ * notifier need not call: its load cannot come before that, and a waiter fences between preparing and looking. */
+static inline bool cmp_eventcount_quiet(struct cmp_eventcount *ec)
+{
+    return (cmp_load(&ec->word, seq_cst) & 3) == CMP_EC_QUIET;
+}
+
 void cmp_eventcount_notify_one(struct cmp_eventcount *ec);
 void cmp_eventcount_notify_all(struct cmp_eventcount *ec);
 
