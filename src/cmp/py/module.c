@@ -1,6 +1,7 @@
 /* cmp._core: this file only assembles. Each type's file has one `cmpy_<noun>_add(module)`. */
 #include "py/state.h"
 
+#include "py/codec.h"
 #include "py/parent.h"
 #include "py/popen.h"
 #include "py/process.h"
@@ -22,12 +23,14 @@ static int module_clear(PyObject *module)
 #define X(name) Py_CLEAR(state->name);
     CMPY_STATE_OBJECTS(X)
 #undef X
+    cmpy_codec_clear(state);
     return 0;
 }
 
 static void module_free(void *module)
 {
     (void)module_clear(module);
+    cmpy_codec_free(cmpy_state_of_module(module));
 }
 
 static PyModuleDef_Slot module_slots[] = {
@@ -90,6 +93,7 @@ static int module_exec(PyObject *module)
     state->atexit_module = PyImport_ImportModule("atexit");
     if (state->atexit_module == NULL) return -1;
     if (cmpy_parent_add(module) < 0 || cmpy_popen_add(module) < 0 || cmpy_process_add(module) < 0) return -1;
+    if (cmpy_codec_add(module) < 0) return -1;
     return 0;
 }
 

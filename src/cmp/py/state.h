@@ -21,12 +21,27 @@
     X(bootstrap_method) /* Process._bootstrap, to see whether a subclass has its own */ \
     X(forking_line)     /* py/fork.c's code object */ \
     X(next_stdin)       /* py/bootstrap.c: sys.stdin of the children to come ... */ \
-    X(next_stdin_raw)   /* ... and its FileIO */
+    X(next_stdin_raw)   /* ... and its FileIO */ \
+    X(buffer_type)      /* bufcache.c */ \
+    X(collector_type)   /* pickle.c: the file that our pickler writes to */ \
+    X(pickler_type)     /* _pickle.Pickler */ \
+    X(pickle_loads)     /* _pickle.loads */ \
+    X(pickler)          /* the kept pickler and its collector, or both NULL */ \
+    X(collector)        \
+    X(copyreg_table)    /* copyreg.dispatch_table */ \
+    X(extra_reducers)   /* ForkingPickler's */ \
+    X(reducers)         /* reducers.c: both tables as one mapping */ \
+    X(dump_name)        \
+    X(clear_memo_name)  \
+    X(buffers_keyword)  /* ("buffers",) */
+
+struct cmpy_codec;
 
 struct cmpy_state {
 #define X(name) PyObject *name;
     CMPY_STATE_OBJECTS(X)
 #undef X
+    struct cmpy_codec *codec; /* py/codec.h */
 };
 
 /* The state of the module that `type`, or a base of it, was made by; never NULL for our types. Borrowed from the
