@@ -36,14 +36,38 @@ def mp(request: pytest.FixtureRequest):
     return IMPLEMENTATIONS[request.param]
 
 
+SNAPSHOT = pytest.StashKey[leaks.Snapshot]()
+FAILED = pytest.StashKey[bool]()
+
+
 @pytest.fixture(autouse=True)
-def leaves_nothing(request: pytest.FixtureRequest):
+def leaves_nothing(request: pytest.FixtureRequest) -> None:
     """No child process, descriptor or file in /dev/shm outlives a test."""
-    before = leaks.Snapshot()
+    request.node.stash[SNAPSHOT] = leaks.Snapshot()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # innermost: output is captured as it was at the snapshot
+def pytest_runtest_teardown(item: pytest.Item):
+    """Looks for what was left once all fixtures are gone and pytest, too, has let go of what they gave."""
     yield
-    allowed = {kind for mark in request.node.iter_markers("leaves") for kind in mark.args}
-    left = [what for what in before.left_over() if what.partition(":")[0] not in allowed]
-    assert not left, "the test left behind: " + "; ".join(left)
+    before = item.stash.get(SNAPSHOT, None)
+    if before is None:  # its set-up failed
+        return
+    item.funcargs.clear()
+    # The traceback of a failed test keeps its objects, and with them their descriptors.
+    failed = item.stash.get(FAILED, False)
+    left = before.left_over(patience=0 if failed else leaks.PATIENCE_S)
+    leaks.kill_children(since=before)  # or they would be joined when pytest ends
+    allowed = {kind for mark in item.iter_markers("leaves") for kind in mark.args}
+    left = [what for what in left if what.partition(":")[0] not in allowed]
+    assert failed or not left, "the test left behind: " + "; ".join(left)
 
 
 @pytest.fixture

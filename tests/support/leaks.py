@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
+import signal
 import time
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -57,6 +59,14 @@ def shared_files() -> set[str]:
     return set(os.listdir(folder)) if folder.is_dir() else set()
 
 
+def kill_children(since: Snapshot) -> None:
+    """Ends and reaps the children that are new."""
+    for pid, _ in children() - since.before["child process"]:
+        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
 class Snapshot:
     """The state before a test; left_over() names what is new since, once whatever is ending has ended."""
 
@@ -68,8 +78,8 @@ class Snapshot:
         multiprocessing.active_children()  # reaps
         return {"child process": children(), "descriptor": descriptors(), "file in /dev/shm": shared_files()}
 
-    def left_over(self) -> list[str]:
-        deadline = time.monotonic() + PATIENCE_S
+    def left_over(self, patience: float = PATIENCE_S) -> list[str]:
+        deadline = time.monotonic() + patience
         while True:
             now = self._look()
             new = [f"{kind}: {what}" for kind in now for what in sorted(now[kind] - self.before[kind])]

@@ -5,28 +5,26 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import leaks, session
+from support import leaks, places, session
 
 
-def test_snapshot_sees_a_child_process(monkeypatch):
-    monkeypatch.setattr(leaks, "PATIENCE_S", 0)
+def test_snapshot_sees_a_child_process():
     before = leaks.Snapshot()
     child = os.fork()
     if child == 0:
         os.read(os.pipe()[0], 1)
         os._exit(0)
-    left = before.left_over()
+    left = before.left_over(patience=0)
     os.kill(child, 9)
     os.waitpid(child, 0)
     assert [line.partition(":")[0] for line in left] == ["child process"]
     assert before.left_over() == []
 
 
-def test_snapshot_sees_a_descriptor(monkeypatch):
-    monkeypatch.setattr(leaks, "PATIENCE_S", 0)
+def test_snapshot_sees_a_descriptor():
     before = leaks.Snapshot()
     fd = os.open("/dev/null", os.O_RDONLY)
-    left = before.left_over()
+    left = before.left_over(patience=0)
     os.close(fd)
     assert left == [f"descriptor: ({fd}, '/dev/null')"]
 
@@ -64,3 +62,18 @@ def test_session_reports_and_kills_what_a_program_leaves(monkeypatch):
 def test_session_ends_a_program_that_does_not():
     ended = session.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.5)
     assert ended.timed_out and ended.returncode == -9
+
+
+def test_a_leaking_test_fails(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "import os\nkept = []\n"
+        "def test_leaks():\n  kept.append(os.dup(0))\n"
+        "def test_is_clean(mp):\n  assert mp.__name__ in ('cmp', 'multiprocessing')\n"
+    )
+    options = ["-p", "conftest", "-p", "no:cacheprovider", "-q", "--rootdir", os.fspath(tmp_path)]
+    ended = session.run(
+        [sys.executable, "-m", "pytest", *options, os.fspath(tmp_path)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": os.fspath(places.ROOT / "tests")},
+    )
+    assert "3 passed, 1 error" in ended.stdout and "left behind: descriptor" in ended.stdout
