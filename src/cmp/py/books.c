@@ -1,19 +1,19 @@
 #include "py/books.h"
 
-PyObject *cmpy_books_get(struct cmpy_state *state, const char *name)
+PyObject *cmpy_books_get(struct cmpy_state *state, PyObject *name)
 {
-    PyObject *value = PyDict_GetItemString(state->process_globals, name);
+    PyObject *value = PyDict_GetItemWithError(state->process_globals, name);
     if (value == NULL && !PyErr_Occurred())
-        PyErr_Format(PyExc_RuntimeError, "multiprocessing.process.%s is missing", name);
+        PyErr_Format(PyExc_RuntimeError, "multiprocessing.process.%U is missing", name);
     return value;
 }
 
-static int children_call(struct cmpy_state *state, const char *method, PyObject *process)
+static int children_call(struct cmpy_state *state, PyObject *method, PyObject *process)
 {
-    PyObject *children = cmpy_books_get(state, "_children");
+    PyObject *children = cmpy_books_get(state, state->str._children);
     if (children == NULL) return -1;
     Py_INCREF(children); /* another thread may bind the name anew */
-    PyObject *result = PyObject_CallMethod(children, method, "O", process);
+    PyObject *result = PyObject_CallMethodOneArg(children, method, process);
     Py_DECREF(children);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -21,22 +21,21 @@ static int children_call(struct cmpy_state *state, const char *method, PyObject 
 
 int cmpy_books_add_child(struct cmpy_state *state, PyObject *process)
 {
-    return children_call(state, "add", process);
+    return children_call(state, state->str.add, process);
 }
 
 int cmpy_books_discard_child(struct cmpy_state *state, PyObject *process)
 {
-    return children_call(state, "discard", process);
+    return children_call(state, state->str.discard, process);
 }
 
 int cmpy_books_cleanup(struct cmpy_state *state)
 {
-    PyObject *children = cmpy_books_get(state, "_children");
+    PyObject *children = cmpy_books_get(state, state->str._children);
     if (children == NULL) return -1;
     if (PySet_Check(children) && PySet_GET_SIZE(children) == 0) return 0;
-    PyObject *cleanup = cmpy_books_get(state, "_cleanup");
-    if (cleanup == NULL) return -1;
-    PyObject *result = PyObject_CallNoArgs(cleanup);
+    PyObject *cleanup = PyDict_GetItemString(state->process_globals, "_cleanup");
+    PyObject *result = cleanup == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(cleanup);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }

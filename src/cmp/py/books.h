@@ -6,7 +6,7 @@
 #include "py/state.h"
 
 /* An entry of multiprocessing.process, borrowed; NULL with RuntimeError if some code has deleted it. */
-PyObject *cmpy_books_get(struct cmpy_state *state, const char *name);
+PyObject *cmpy_books_get(struct cmpy_state *state, PyObject *name);
 
 /* _children: add after the start, discard once the end is known. */
 int cmpy_books_add_child(struct cmpy_state *state, PyObject *process);

@@ -26,12 +26,12 @@ pid_t cmpy_fork(struct cmpy_state *state)
     return pid;
 }
 
-static int flush_stream(const char *name)
+static int flush_stream(struct cmpy_state *state, const char *name)
 {
     PyObject *stream = PySys_GetObject(name); /* borrowed */
     if (stream == NULL || stream == Py_None) return 0;
     Py_INCREF(stream);
-    PyObject *result = PyObject_CallMethod(stream, "flush", NULL);
+    PyObject *result = PyObject_CallMethodNoArgs(stream, state->str.flush);
     Py_DECREF(stream);
     Py_XDECREF(result);
     if (result != NULL) return 0;
@@ -40,12 +40,12 @@ static int flush_stream(const char *name)
     return 0;
 }
 
-int cmpy_flush_streams(void)
+int cmpy_flush_streams(struct cmpy_state *state)
 {
     /* A thread that holds C's stream is writing to it just now; waiting for it could last. */
     if (ftrylockfile(stdout) == 0) {
         (void)fflush_unlocked(stdout);
         funlockfile(stdout);
     }
-    return flush_stream("stdout") < 0 || flush_stream("stderr") < 0 ? -1 : 0;
+    return flush_stream(state, "stdout") < 0 || flush_stream(state, "stderr") < 0 ? -1 : 0;
 }

@@ -13,6 +13,6 @@ pid_t cmpy_fork(struct cmpy_state *state);
 
 /* Flushes sys.stdout, sys.stderr and C's stdout, so that nothing is printed twice. -1 with what a flush raised; that
  * a stream is missing or closed is no error. */
-int cmpy_flush_streams(void);
+int cmpy_flush_streams(struct cmpy_state *state);
 
 #endif

@@ -14,6 +14,9 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 #define X(name) Py_VISIT(state->name);
     CMPY_STATE_OBJECTS(X)
 #undef X
+#define X(name) Py_VISIT(state->str.name);
+    CMPY_STATE_NAMES(X)
+#undef X
     return 0;
 }
 
@@ -22,6 +25,9 @@ static int module_clear(PyObject *module)
     struct cmpy_state *state = cmpy_state_of_module(module);
 #define X(name) Py_CLEAR(state->name);
     CMPY_STATE_OBJECTS(X)
+#undef X
+#define X(name) Py_CLEAR(state->str.name);
+    CMPY_STATE_NAMES(X)
 #undef X
     cmpy_codec_clear(state);
     return 0;
@@ -82,6 +88,10 @@ static int import_name(const char *module_name, const char *name, PyObject **out
 static int module_exec(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
+#define X(name) \
+    if ((state->str.name = PyUnicode_InternFromString(#name)) == NULL) return -1;
+    CMPY_STATE_NAMES(X)
+#undef X
     if (import_name("queue", "Empty", &state->empty_error) < 0) return -1;
     if (import_name("queue", "Full", &state->full_error) < 0) return -1;
     if (import_name("multiprocessing.process", "__dict__", &state->process_globals) < 0) return -1;
@@ -90,8 +100,10 @@ static int module_exec(PyObject *module)
     if (import_name("threading", "__dict__", &state->threading_globals) < 0) return -1;
     if (import_name("io", "open", &state->io_open) < 0) return -1;
     if (import_name("itertools", "count", &state->itertools_count) < 0) return -1;
-    state->atexit_module = PyImport_ImportModule("atexit");
-    if (state->atexit_module == NULL) return -1;
+    if (import_name("atexit", "_clear", &state->atexit_clear) < 0) return -1;
+    if (import_name("atexit", "register", &state->atexit_register) < 0) return -1;
+    if (import_name("atexit", "_ncallbacks", &state->atexit_count) < 0) return -1;
+    if (import_name("atexit", "_run_exitfuncs", &state->atexit_run) < 0) return -1;
     if (cmpy_parent_add(module) < 0 || cmpy_popen_add(module) < 0 || cmpy_process_add(module) < 0) return -1;
     if (cmpy_codec_add(module) < 0) return -1;
     return 0;

@@ -3,6 +3,7 @@
 #include "os/eventfd.h"
 #include "os/pidfd.h"
 #include "os/procstat.h"
+#include "py/errors.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -45,8 +46,7 @@ static PyObject *parent_sentinel(PyObject *self, void *closure)
     if (PyErr_Occurred()) goto out;
     int fd = -1, code = open_sentinel((pid_t)number, start_ticks, &fd);
     if (code < 0) {
-        errno = -code;
-        PyErr_SetFromErrno(PyExc_OSError);
+        cmpy_raise("parent_process().sentinel", code);
         goto out;
     }
     result = PyLong_FromLong(fd);
@@ -64,8 +64,8 @@ out:
 PyObject *cmpy_parent_new(struct cmpy_state *state, PyObject *process)
 {
     PyTypeObject *type = (PyTypeObject *)state->parent_type;
-    PyObject *name = PyObject_GetAttrString(process, "_parent_name");
-    PyObject *pid = PyObject_GetAttrString(process, "_parent_pid");
+    PyObject *name = PyObject_GetAttr(process, state->str._parent_name);
+    PyObject *pid = PyObject_GetAttr(process, state->str._parent_pid);
     PyObject *fields = NULL, *dict = NULL, *self = NULL;
     if (name == NULL || pid == NULL) goto out;
     self = type->tp_alloc(type, 0);
@@ -81,6 +81,22 @@ out:
     Py_XDECREF(pid);
     Py_XDECREF(name);
     return self;
+}
+
+static bool same(PyObject *one, PyObject *name_of_one, PyObject *other, PyObject *name_of_other)
+{
+    PyObject *a = PyObject_GetAttr(one, name_of_one), *b = PyObject_GetAttr(other, name_of_other);
+    int equal = a == NULL || b == NULL ? -1 : PyObject_RichCompareBool(a, b, Py_EQ);
+    Py_XDECREF(a);
+    Py_XDECREF(b);
+    PyErr_Clear();
+    return equal > 0;
+}
+
+bool cmpy_parent_fits(struct cmpy_state *state, PyObject *parent, PyObject *process)
+{
+    return same(parent, state->str._name, process, state->str._parent_name)
+        && same(parent, state->str._pid, process, state->str._parent_pid);
 }
 
 static PyGetSetDef parent_getset[] = {

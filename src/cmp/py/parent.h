@@ -5,8 +5,12 @@
 
 #include "py/state.h"
 
-/* The object that stands for this process in a child forked next. */
+#include <stdbool.h>
+
+/* The object that stands in a child for this process, which is about to start `process`. */
 PyObject *cmpy_parent_new(struct cmpy_state *state, PyObject *process);
+/* Would cmpy_parent_new make the same again? */
+bool cmpy_parent_fits(struct cmpy_state *state, PyObject *parent, PyObject *process);
 int cmpy_parent_add(PyObject *module);
 
 #endif

@@ -1,11 +1,12 @@
 #include "py/popen.h"
 
 #include "os/child.h"
-#include "os/clock.h"
 #include "os/eventfd.h"
 #include "os/pidfd.h"
 #include "py/bootstrap.h"
+#include "py/errors.h"
 #include "py/fork.h"
+#include "py/wait.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -46,17 +47,21 @@ static PyObject *exitcode(struct popen *self)
     Py_RETURN_NONE;
 }
 
-/* Blocks without the GIL, for the child (fd < 0) or its sentinel; -1 with what a signal handler raised. */
-static int block(pid_t pid, int fd, int64_t deadline_ns)
+static int wait_for_end(void *arg, int64_t deadline_ns)
 {
-    int code;
-    do {
-        Py_BEGIN_ALLOW_THREADS
-        code = fd < 0 ? cmp_child_wait(pid) : cmp_pidfd_wait(fd, deadline_ns);
-        Py_END_ALLOW_THREADS
-        if (code == -EINTR && PyErr_CheckSignals() < 0) return -1;
-    } while (code == -EINTR);
-    return 0;
+    struct popen *self = arg;
+    if (deadline_ns == CMPY_TRY) {
+        look(self);
+        return self->ended ? 0 : -EAGAIN;
+    }
+    int code = cmp_child_wait(self->pid);
+    return code == -EINTR ? code : 0;
+}
+
+static int wait_for_sentinel(void *arg, int64_t deadline_ns)
+{
+    int code = cmp_pidfd_wait(*(int *)arg, deadline_ns);
+    return code == -ETIMEDOUT && deadline_ns == CMPY_TRY ? -EAGAIN : code;
 }
 
 /* ---- the sentinel ---- */
@@ -88,10 +93,7 @@ static PyObject *popen_get_sentinel(struct popen *self, void *closure)
     if (self->given != NULL) return Py_NewRef(self->given);
     if (self->sentinel < 0) {
         int code = open_sentinel(self);
-        if (code < 0) {
-            errno = -code;
-            return PyErr_SetFromErrno(PyExc_OSError);
-        }
+        if (code < 0) return cmpy_raise("Process.sentinel", code);
     }
     return PyLong_FromLong(self->sentinel);
 }
@@ -112,38 +114,32 @@ static PyObject *popen_poll(struct popen *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "|i:poll", &flag)) return NULL;
     look(self);
     if (!self->ended && !(flag & WNOHANG) && self->owner == getpid()) {
-        if (block(self->pid, -1, INT64_MAX) < 0) return NULL;
+        if (cmpy_wait(wait_for_end, self, CMPY_FOREVER) == CMPY_RAISED) return NULL;
         look(self);
     }
     return exitcode(self);
-}
-
-/* Seconds from now as a time of CLOCK_MONOTONIC. -1 with TypeError or OverflowError. */
-static int deadline_of(PyObject *timeout, int64_t *deadline_ns)
-{
-    double seconds = PyFloat_AsDouble(timeout);
-    if (seconds == -1.0 && PyErr_Occurred()) return -1;
-    *deadline_ns = seconds < 1e9 ? cmp_now_ns() + (int64_t)(seconds > 0 ? seconds * 1e9 : 0) : INT64_MAX;
-    return 0;
 }
 
 static PyObject *popen_wait(struct popen *self, PyObject *args, PyObject *kwargs)
 {
     static char *keywords[] = {"timeout", NULL};
     PyObject *timeout = Py_None, *sentinel;
-    int64_t deadline_ns = INT64_MAX;
-    int fd = -1;
+    int64_t deadline_ns;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", keywords, &timeout)) return NULL;
+    if (cmpy_deadline(1, timeout, &deadline_ns) < 0) return NULL;
     look(self);
-    if (self->ended || self->owner != getpid()) return exitcode(self);
-    if (timeout != Py_None) {
-        if (deadline_of(timeout, &deadline_ns) < 0) return NULL;
+    if (self->ended || deadline_ns == CMPY_TRY || self->owner != getpid()) return exitcode(self);
+    int code;
+    if (deadline_ns == CMPY_FOREVER) {
+        code = cmpy_wait(wait_for_end, self, deadline_ns);
+    } else {
         sentinel = popen_get_sentinel(self, NULL);
         if (sentinel == NULL) return NULL;
-        fd = (int)PyLong_AsLong(sentinel);
+        int fd = (int)PyLong_AsLong(sentinel);
         Py_DECREF(sentinel);
+        code = cmpy_wait(wait_for_sentinel, &fd, deadline_ns);
     }
-    if (block(self->pid, fd, deadline_ns) < 0) return NULL;
+    if (code == CMPY_RAISED) return NULL;
     look(self);
     return exitcode(self);
 }
@@ -215,18 +211,13 @@ static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(op));
     PyObject *process;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Popen", keywords, &process)) return -1;
-    if (cmpy_flush_streams() < 0) return -1;
-    struct cmpy_cradle cradle = {0};
-    int code = -1;
-    if (cmpy_cradle_make(state, process, &cradle) < 0) goto out;
+    if (cmpy_flush_streams(state) < 0) return -1;
+    if (cmpy_cradle_make(state, process) < 0) return -1;
     pid_t pid = cmpy_fork(state);
-    if (pid == 0) cmpy_child_run(state, process, &cradle);
-    if (pid < 0) goto out;
+    if (pid == 0) cmpy_child_run(state, process);
+    if (pid < 0) return -1;
     self->pid = pid;
-    code = 0;
-out:
-    cmpy_cradle_clear(&cradle);
-    return code;
+    return 0;
 }
 
 static int popen_traverse(struct popen *self, visitproc visit, void *arg)

@@ -8,9 +8,9 @@
 
 /* ---- what the methods ask first ---- */
 
-static int check_closed(PyObject *self)
+static int check_closed(struct cmpy_state *state, PyObject *self)
 {
-    PyObject *closed = PyObject_GetAttrString(self, "_closed");
+    PyObject *closed = PyObject_GetAttr(self, state->str._closed);
     if (closed == NULL) return -1; /* a subclass that forgot super().__init__() */
     int is_closed = PyObject_IsTrue(closed);
     Py_DECREF(closed);
@@ -25,9 +25,9 @@ static int require(bool holds, const char *otherwise)
     return holds ? 0 : -1;
 }
 
-static int is_mine(PyObject *self, bool *mine)
+static int is_mine(struct cmpy_state *state, PyObject *self, bool *mine)
 {
-    PyObject *pid = PyObject_GetAttrString(self, "_parent_pid");
+    PyObject *pid = PyObject_GetAttr(self, state->str._parent_pid);
     if (pid == NULL) return -1;
     *mine = PyLong_Check(pid) && PyLong_AsLong(pid) == (long)getpid();
     Py_DECREF(pid);
@@ -36,14 +36,14 @@ static int is_mine(PyObject *self, bool *mine)
 
 static int is_current(struct cmpy_state *state, PyObject *self)
 {
-    PyObject *current = cmpy_books_get(state, "_current_process");
+    PyObject *current = cmpy_books_get(state, state->str._current_process);
     return current == NULL ? -1 : current == self;
 }
 
-static int is_daemon(PyObject *process)
+static int is_daemon(struct cmpy_state *state, PyObject *process)
 {
-    PyObject *config = PyObject_GetAttrString(process, "_config");
-    PyObject *daemon = config == NULL ? NULL : PyObject_CallMethod(config, "get", "s", "daemon");
+    PyObject *config = PyObject_GetAttr(process, state->str._config);
+    PyObject *daemon = config == NULL ? NULL : PyObject_CallMethod(config, "get", "O", state->str.daemon);
     int answer = daemon == NULL ? -1 : PyObject_IsTrue(daemon);
     Py_XDECREF(config);
     Py_XDECREF(daemon);
@@ -51,11 +51,11 @@ static int is_daemon(PyObject *process)
 }
 
 /* self._popen.<method>(), handing through what it gives. */
-static PyObject *ask_popen(PyObject *self, const char *method)
+static PyObject *ask_popen(struct cmpy_state *state, PyObject *self, PyObject *method)
 {
-    if (check_closed(self) < 0) return NULL;
-    PyObject *popen = PyObject_GetAttrString(self, "_popen");
-    PyObject *result = popen == NULL ? NULL : PyObject_CallMethod(popen, method, NULL);
+    if (check_closed(state, self) < 0) return NULL;
+    PyObject *popen = PyObject_GetAttr(self, state->str._popen);
+    PyObject *result = popen == NULL ? NULL : PyObject_CallMethodNoArgs(popen, method);
     Py_XDECREF(popen);
     return result;
 }
@@ -66,25 +66,24 @@ static int may_start(struct cmpy_state *state, PyObject *self)
 {
     bool mine;
     PyObject *current, *popen;
-    if (check_closed(self) < 0) return -1;
-    popen = PyObject_GetAttrString(self, "_popen");
+    if (check_closed(state, self) < 0) return -1;
+    popen = PyObject_GetAttr(self, state->str._popen);
     if (popen == NULL) return -1;
     Py_DECREF(popen);
     if (require(popen == Py_None, "cannot start a process twice") < 0) return -1;
-    if (is_mine(self, &mine) < 0) return -1;
+    if (is_mine(state, self, &mine) < 0) return -1;
     if (require(mine, "can only start a process object created by current process") < 0) return -1;
-    current = cmpy_books_get(state, "_current_process");
-    int daemon = current == NULL ? -1 : is_daemon(current);
+    current = cmpy_books_get(state, state->str._current_process);
+    int daemon = current == NULL ? -1 : is_daemon(state, current);
     return daemon < 0 ? -1 : require(!daemon, "daemonic processes are not allowed to have children");
 }
 
 /* The target and its arguments are the child's: kept here they could keep this very object alive. */
-static int drop_target(PyObject *self)
+static int drop_target(struct cmpy_state *state, PyObject *self)
 {
-    static const char *const names[] = {"_target", "_args", "_kwargs"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (PyObject_DelAttrString(self, names[i]) < 0) return -1;
-    return 0;
+    return PyObject_DelAttr(self, state->str._target) < 0 || PyObject_DelAttr(self, state->str._args) < 0
+                   || PyObject_DelAttr(self, state->str._kwargs) < 0
+               ? -1 : 0;
 }
 
 static PyObject *process_start(PyObject *self, PyObject *unused)
@@ -92,27 +91,28 @@ static PyObject *process_start(PyObject *self, PyObject *unused)
     (void)unused;
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     if (may_start(state, self) < 0 || cmpy_books_cleanup(state) < 0) return NULL;
-    PyObject *popen = PyObject_CallMethod(self, "_Popen", "O", self);
+    PyObject *popen = PyObject_CallMethodOneArg(self, state->str._Popen, self);
     if (popen == NULL) return NULL;
-    int code = PyObject_SetAttrString(self, "_popen", popen);
+    int code = PyObject_SetAttr(self, state->str._popen, popen);
     Py_DECREF(popen);
-    if (code < 0 || drop_target(self) < 0 || cmpy_books_add_child(state, self) < 0) return NULL;
+    if (code < 0 || drop_target(state, self) < 0 || cmpy_books_add_child(state, self) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
 static PyObject *process_run(PyObject *self, PyObject *unused)
 {
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     (void)unused;
     PyObject *args = NULL, *kwargs = NULL, *result = NULL;
-    PyObject *target = PyObject_GetAttrString(self, "_target");
+    PyObject *target = PyObject_GetAttr(self, state->str._target);
     if (target == NULL) return NULL;
     int wanted = PyObject_IsTrue(target);
     if (wanted == 0) result = Py_NewRef(Py_None);
     if (wanted > 0) {
-        PyObject *given = PyObject_GetAttrString(self, "_args");
+        PyObject *given = PyObject_GetAttr(self, state->str._args);
         args = given == NULL ? NULL : PySequence_Tuple(given);
         Py_XDECREF(given);
-        kwargs = PyObject_GetAttrString(self, "_kwargs");
+        kwargs = PyObject_GetAttr(self, state->str._kwargs);
         if (args != NULL && kwargs != NULL) result = PyObject_Call(target, args, kwargs);
     }
     Py_DECREF(target);
@@ -128,7 +128,7 @@ static PyObject *process_bootstrap(PyObject *self, PyObject *args, PyObject *kwa
     static char *keywords[] = {"parent_sentinel", NULL};
     PyObject *sentinel = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:_bootstrap", keywords, &sentinel)) return NULL;
-    return cmpy_bootstrap(cmpy_state_of_type(Py_TYPE(self)), self, NULL, sentinel);
+    return cmpy_bootstrap(cmpy_state_of_type(Py_TYPE(self)), self, sentinel);
 }
 
 /* ---- watching and ending ---- */
@@ -140,15 +140,15 @@ static PyObject *process_join(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *timeout = Py_None, *exitcode;
     bool mine;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:join", keywords, &timeout)) return NULL;
-    if (check_closed(self) < 0 || is_mine(self, &mine) < 0) return NULL;
+    if (check_closed(state, self) < 0 || is_mine(state, self, &mine) < 0) return NULL;
     if (require(mine, "can only join a child process") < 0) return NULL;
-    PyObject *popen = PyObject_GetAttrString(self, "_popen");
+    PyObject *popen = PyObject_GetAttr(self, state->str._popen);
     if (popen == NULL) return NULL;
     if (require(popen != Py_None, "can only join a started process") < 0) {
         Py_DECREF(popen);
         return NULL;
     }
-    exitcode = PyObject_CallMethod(popen, "wait", "O", timeout);
+    exitcode = PyObject_CallMethodOneArg(popen, state->str.wait, timeout);
     Py_DECREF(popen);
     if (exitcode == NULL) return NULL;
     int code = exitcode == Py_None ? 0 : cmpy_books_discard_child(state, self);
@@ -162,18 +162,18 @@ static PyObject *process_is_alive(PyObject *self, PyObject *unused)
     (void)unused;
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     bool mine;
-    if (check_closed(self) < 0) return NULL;
+    if (check_closed(state, self) < 0) return NULL;
     int current = is_current(state, self);
     if (current < 0) return NULL;
     if (current) Py_RETURN_TRUE;
-    if (is_mine(self, &mine) < 0 || require(mine, "can only test a child process") < 0) return NULL;
-    PyObject *popen = PyObject_GetAttrString(self, "_popen");
+    if (is_mine(state, self, &mine) < 0 || require(mine, "can only test a child process") < 0) return NULL;
+    PyObject *popen = PyObject_GetAttr(self, state->str._popen);
     if (popen == NULL) return NULL;
     if (popen == Py_None) {
         Py_DECREF(popen);
         Py_RETURN_FALSE;
     }
-    PyObject *exitcode = PyObject_CallMethod(popen, "poll", NULL);
+    PyObject *exitcode = PyObject_CallMethodNoArgs(popen, state->str.poll);
     Py_DECREF(popen);
     if (exitcode == NULL) return NULL;
     bool alive = exitcode == Py_None;
@@ -184,41 +184,44 @@ static PyObject *process_is_alive(PyObject *self, PyObject *unused)
 
 static PyObject *process_terminate(PyObject *self, PyObject *unused)
 {
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     (void)unused;
-    return ask_popen(self, "terminate");
+    return ask_popen(state, self, state->str.terminate);
 }
 
 static PyObject *process_kill(PyObject *self, PyObject *unused)
 {
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     (void)unused;
-    return ask_popen(self, "kill");
+    return ask_popen(state, self, state->str.kill);
 }
 
 static PyObject *process_interrupt(PyObject *self, PyObject *unused)
 {
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     (void)unused;
-    return ask_popen(self, "interrupt");
+    return ask_popen(state, self, state->str.interrupt);
 }
 
 static PyObject *process_close(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    PyObject *popen = PyObject_GetAttrString(self, "_popen"), *result = NULL;
+    PyObject *popen = PyObject_GetAttr(self, state->str._popen), *result = NULL;
     if (popen == NULL) return NULL;
     if (popen != Py_None) {
-        PyObject *exitcode = PyObject_CallMethod(popen, "poll", NULL);
+        PyObject *exitcode = PyObject_CallMethodNoArgs(popen, state->str.poll);
         Py_XDECREF(exitcode);
         if (exitcode == Py_None)
             PyErr_SetString(PyExc_ValueError, "Cannot close a process while it is still running. "
                                               "You should first call join() or terminate().");
         if (exitcode == NULL || exitcode == Py_None) goto out;
-        result = PyObject_CallMethod(popen, "close", NULL);
+        result = PyObject_CallMethodNoArgs(popen, state->str.close);
         if (result == NULL) goto out;
         Py_CLEAR(result);
-        if (PyObject_SetAttrString(self, "_popen", Py_None) < 0 || cmpy_books_discard_child(state, self) < 0) goto out;
+        if (PyObject_SetAttr(self, state->str._popen, Py_None) < 0 || cmpy_books_discard_child(state, self) < 0) goto out;
     }
-    if (PyObject_SetAttrString(self, "_closed", Py_True) == 0) result = Py_NewRef(Py_None);
+    if (PyObject_SetAttr(self, state->str._closed, Py_True) == 0) result = Py_NewRef(Py_None);
 out:
     Py_DECREF(popen);
     return result;
@@ -226,12 +229,13 @@ out:
 
 static PyObject *process_get_sentinel(PyObject *self, void *closure)
 {
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     (void)closure;
-    if (check_closed(self) < 0) return NULL;
-    PyObject *popen = PyObject_GetAttrString(self, "_popen"), *sentinel = NULL;
+    if (check_closed(state, self) < 0) return NULL;
+    PyObject *popen = PyObject_GetAttr(self, state->str._popen), *sentinel = NULL;
     if (popen == NULL) return NULL;
     if (popen == Py_None) PyErr_SetString(PyExc_ValueError, "process not started");
-    else sentinel = PyObject_GetAttrString(popen, "sentinel");
+    else sentinel = PyObject_GetAttr(popen, state->str.sentinel);
     Py_DECREF(popen);
     return sentinel;
 }
@@ -288,12 +292,12 @@ static PyType_Spec process_spec = {
 int cmpy_process_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
-    PyObject *base = cmpy_books_get(state, "BaseProcess");
+    PyObject *base = PyDict_GetItemString(state->process_globals, "BaseProcess"); /* borrowed */
     PyObject *bases = base == NULL ? NULL : PyTuple_Pack(1, base);
     PyObject *type = bases == NULL ? NULL : PyType_FromModuleAndSpec(module, &process_spec, bases);
     Py_XDECREF(bases);
     if (type == NULL) return -1;
-    state->bootstrap_method = PyObject_GetAttrString(type, "_bootstrap");
+    state->bootstrap_method = PyObject_GetAttr(type, state->str._bootstrap);
     int code = state->bootstrap_method == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
     Py_DECREF(type);
     return code;

@@ -10,18 +10,25 @@
 #define CMPY_STATE_OBJECTS(X) \
     X(empty_error)      /* queue.Empty */ \
     X(full_error)       /* queue.Full */ \
-    X(process_globals)  /* multiprocessing.process.__dict__, see py/books.h; the next four likewise */ \
+    X(process_globals)  /* multiprocessing.process.__dict__, see py/books.h; the next three likewise */ \
     X(util_globals)     /* multiprocessing.util */ \
     X(popen_fork)       /* multiprocessing.popen_fork */ \
     X(threading_globals) /* threading */ \
-    X(atexit_module)    /* atexit */ \
+    X(atexit_clear)     /* atexit._clear, and so on */ \
+    X(atexit_register)  \
+    X(atexit_count)     \
+    X(atexit_run)       \
     X(io_open)          /* io.open */ \
     X(itertools_count)  /* itertools.count */ \
     X(parent_type)      /* py/parent.c's */ \
     X(bootstrap_method) /* Process._bootstrap, to see whether a subclass has its own */ \
     X(forking_line)     /* py/fork.c's code object */ \
-    X(next_stdin)       /* py/bootstrap.c: sys.stdin of the children to come ... */ \
-    X(next_stdin_raw)   /* ... and its FileIO */ \
+    X(cradle_counter)   /* py/bootstrap.c: what the next child hangs up, see there */ \
+    X(cradle_children)  \
+    X(cradle_parent)    \
+    X(cradle_stdin)     \
+    X(cradle_stdin_raw) \
+    X(buffered_type)    /* io.BufferedReader */ \
     X(buffer_type)      /* bufcache.c */ \
     X(collector_type)   /* pickle.c: the file that our pickler writes to */ \
     X(pickler_type)     /* _pickle.Pickler */ \
@@ -35,12 +42,28 @@
     X(clear_memo_name)  \
     X(buffers_keyword)  /* ("buffers",) */
 
+/* Interned strings, state->str.X: looking an attribute up by one finds the interpreter's caches warm, by a char *
+ * never, and a forked child pays for every page that such a look writes to. */
+#define CMPY_STATE_NAMES(X) \
+    X(__init__) X(_after_fork) X(_args) X(_bootstrap) X(_children) X(_closed) X(_config) \
+    X(_current_process) X(_exit_function) X(_exiting) X(_finalizer_registry) X(_afterfork_registry) \
+    X(_kwargs) X(_logger) X(_main_thread) X(_name) X(_parent_name) X(_parent_pid) X(_parent_process) \
+    X(_pid) X(_popen) X(_Popen) X(_process_counter) X(_set_native_id) X(_start_method) X(_target) \
+    X(_threading_atexits) X(add) X(buffer) X(close) X(daemon) X(data) X(discard) X(flush) X(interrupt) X(kill) \
+    X(poll) X(raw) X(run) X(sentinel) X(terminate) X(wait)
+
 struct cmpy_codec;
 
 struct cmpy_state {
 #define X(name) PyObject *name;
     CMPY_STATE_OBJECTS(X)
 #undef X
+    struct {
+#define X(name) PyObject *name;
+        CMPY_STATE_NAMES(X)
+#undef X
+    } str;
+    int cradle_stdin_fd; /* what cradle_stdin is set up for, or -1 */
     struct cmpy_codec *codec; /* py/codec.h */
 };
 
