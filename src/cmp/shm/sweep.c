@@ -1,0 +1,103 @@
+#include "shm/sweep.h"
+
+#include "shm/block.h"
+#include "shm/mutex.h"
+#include "shm/segment_layout.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct sweep {
+    struct cmp_segment *segment;
+    cmp_owner for_whom;                      /* see cmp_block_reclaim */
+    int freed;
+    cmp_owner dead[CMP_SEGMENT_MEMBERS];     /* by slot; 0: alive or nobody */
+};
+
+static int find_dead(struct sweep *sweep)
+{
+    struct cmp_members *members = &sweep->segment->members;
+    int n = 0;
+    for (uint32_t slot = 0; slot < members->nslots && slot < CMP_SEGMENT_MEMBERS; slot++) {
+        cmp_owner owner = cmp_members_at(members, slot);
+        if (owner == 0 || !cmp_members_dead(members, owner)) continue;
+        sweep->dead[slot] = owner;
+        sweep->for_whom = owner;
+        n++;
+    }
+    return n;
+}
+
+static bool found_dead(const struct sweep *sweep, cmp_owner owner)
+{
+    uint64_t number = owner >> 32;
+    return number != 0 && number <= CMP_SEGMENT_MEMBERS && sweep->dead[number - 1] == owner;
+}
+
+/* Found dead now, or so long ago that the slot has moved on. No look at the process: the living are most. */
+static bool is_dead(const struct sweep *sweep, cmp_owner owner)
+{
+    struct cmp_members *members = &sweep->segment->members;
+    uint64_t number = owner >> 32;
+    if (number == 0 || number > members->nslots || number > CMP_SEGMENT_MEMBERS) return false; /* the nameless too */
+    return found_dead(sweep, owner) ||
+           cmp_load(&members->shm->slots[number - 1].generation, acquire) != (uint32_t)owner;
+}
+
+static bool wanted(const struct sweep *sweep, uint64_t tenure)
+{
+    switch (CMP_TENURE_KIND(tenure)) {
+    case CMP_TENURE_MEMBER: return !is_dead(sweep, CMP_TENURE_OWNER(tenure));
+    /* Only those found dead now: they push nothing any more, and the stack has been settled since. One that has merely
+     * left may have pushed this block a moment ago. */
+    case CMP_TENURE_RETURNED: return !found_dead(sweep, CMP_TENURE_OWNER(tenure));
+    default: return true;
+    }
+}
+
+static void judge(void *arg, cmp_ref block, _Atomic uint64_t *tenure)
+{
+    struct sweep *sweep = arg;
+    uint64_t judged = cmp_load(tenure, acquire);
+    if (!wanted(sweep, judged) && cmp_block_reclaim(sweep->segment, block, judged, sweep->for_whom)) sweep->freed++;
+}
+
+/* An extent that cannot be mapped here leaves the dead for another to bury. */
+static int judge_blocks(struct sweep *sweep)
+{
+    int code = cmp_block_settle(sweep->segment);
+    return code < 0 ? code : cmp_block_walk(sweep->segment, judge, sweep);
+}
+
+static int sweep_segment(struct cmp_segment *segment, bool only_if_dead)
+{
+    struct sweep sweep = {.segment = segment};
+    int code = cmp_mutex_try(&segment->shm->sweeping);
+    if (code == -EOWNERDEAD) {
+        /* Each step stands for itself, and what is left to do is found again. */
+        cmp_mutex_repaired(&segment->shm->sweeping);
+        code = 0;
+    }
+    if (code < 0) return 0;
+    int buried = find_dead(&sweep);
+    if (buried == 0 && only_if_dead) goto out;
+    if (buried == 0) sweep.for_whom = cmp_members_me(&segment->members);
+    code = judge_blocks(&sweep);
+    if (code < 0) buried = 0;
+    /* Last: as long as a slot is not free again, the next sweep finds what this one left. */
+    for (uint32_t slot = 0; code == 0 && slot < CMP_SEGMENT_MEMBERS; slot++)
+        if (sweep.dead[slot] != 0) cmp_members_bury(&segment->members, sweep.dead[slot]);
+out:
+    cmp_mutex_unlock(&segment->shm->sweeping);
+    return buried + sweep.freed;
+}
+
+int cmp_sweep(struct cmp_segment *segment)
+{
+    return sweep_segment(segment, false);
+}
+
+int cmp_sweep_dead(struct cmp_segment *segment)
+{
+    return sweep_segment(segment, true);
+}
