@@ -7,6 +7,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -93,8 +94,14 @@ def import_time(mp: Any, size: int) -> Timing:
     use = f"{name}.Process, {name}.Queue(), {name}.Lock(), __import__('{name}.pool')"
     where = os.path.dirname(os.path.dirname(os.path.abspath(mp.__file__)))
     times, bare = [], []
-    for _ in range(size):
-        for code, into in ((_IMPORT.format(name=name, use=use), times), (_IMPORT.format(name=name, use=""), bare)):
-            out = subprocess.run([sys.executable, "-c", code, where], capture_output=True, check=True, timeout=60)
-            into.append(float(out.stdout))
+    # Byte code as an installed package has it, wherever the clone lies and whatever the environment says.
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        environment["PYTHONPYCACHEPREFIX"] = cache
+        for round_number in range(size + 1):
+            for code, into in ((_IMPORT.format(name=name, use=use), times), (_IMPORT.format(name=name, use=""), bare)):
+                out = subprocess.run([sys.executable, "-c", code, where], capture_output=True, check=True, timeout=60,
+                                     env=environment)
+                if round_number:  # the first one writes the byte code
+                    into.append(float(out.stdout))
     return Timing(statistics.median(bare) * size, size, {"with first uses ms": statistics.median(times) * 1e3})
