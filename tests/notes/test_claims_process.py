@@ -30,6 +30,10 @@ def append_thing(thing):
     return list(things)
 
 
+def find(what):
+    return [].index(what)
+
+
 def endless(go=None):
     if go is not None:
         go.send(None)
@@ -248,7 +252,7 @@ def test_terminate_ends_a_child_at_once(mp):
 
 
 def test_an_error_in_the_child_prints_its_traceback_and_nothing_else_happens(mp, capfd):
-    process = mp.Process(target=[].index, args=("missing",))
+    process = mp.Process(target=find, args=("missing",))
     process.start()
     process.join()
     err = capfd.readouterr().err
