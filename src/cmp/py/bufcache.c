@@ -165,6 +165,5 @@ int cmpy_bufcache_add(PyObject *module)
     state->codec->bufcache.limit_bytes = limit;
 
     state->buffer_type = PyType_FromModuleAndSpec(module, &buffer_spec, NULL);
-    if (state->buffer_type == NULL) return -1;
-    return PyModule_AddType(module, (PyTypeObject *)state->buffer_type);
+    return state->buffer_type == NULL ? -1 : 0;
 }

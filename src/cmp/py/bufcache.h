@@ -33,7 +33,7 @@ struct cmpy_bufcache {
     pid_t pid;                                     /* whose mappings these are: a forked child has none of them */
 };
 
-/* Adds the exporter type. */
+/* Makes the exporter type. */
 int cmpy_bufcache_add(PyObject *module);
 
 /* A writable bytes-like object of `size` bytes of undefined content, and where they lie. NULL with MemoryError. */
