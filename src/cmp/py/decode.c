@@ -189,11 +189,25 @@ static PyObject *decode_ascii(struct decoder *decoder)
     return malformed("a character that is not ASCII");
 }
 
+/* The interpreter takes four-byte characters on trust. */
+static bool is_unicode(const unsigned char *bytes, size_t length)
+{
+    bool all = true;
+    for (size_t i = 0; i < length; i++) {
+        Py_UCS4 character;
+        memcpy(&character, bytes + 4 * i, 4);
+        all &= character <= 0x10FFFF;
+    }
+    return all;
+}
+
+/* A string of characters of `kind` bytes, of which at least one usually needs as many. */
 static PyObject *decode_wide(struct decoder *decoder, int kind)
 {
     size_t length;
     const unsigned char *payload = read_payload(decoder, (size_t)kind, &length);
     if (payload == NULL) return NULL;
+    if (kind == PyUnicode_4BYTE_KIND && !is_unicode(payload, length)) return malformed("a character beyond Unicode");
     if (kind == PyUnicode_1BYTE_KIND || (uintptr_t)payload % (size_t)kind == 0) {
         return PyUnicode_FromKindAndData(kind, payload, (Py_ssize_t)length);
     }
