@@ -3,6 +3,7 @@
 #include "os/atomics.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <time.h>
 
 #define SLICE_NS 50000000L
@@ -91,4 +92,16 @@ void cmp_mutex_unlock(struct cmp_mutex *mutex)
     CMP_FAULT("mutex.unlock", CMP_FAULT_BEFORE);
     (void)pthread_mutex_unlock(&mutex->raw);
     CMP_FAULT("mutex.unlock", CMP_FAULT_AFTER);
+}
+
+bool cmp_mutex_owner_died(const struct cmp_mutex *mutex)
+{
+    /* The futex word of a robust mutex is where the kernel writes FUTEX_OWNER_DIED. Where it lies in the opaque type is
+     * part of each C library's ABI: glibc's first word, musl's second. */
+#ifdef __GLIBC__
+    const int *word = &mutex->raw.__data.__lock;
+#else
+    const int *word = (const int *)&mutex->raw + 1;
+#endif
+    return (__atomic_load_n(word, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED) != 0;
 }

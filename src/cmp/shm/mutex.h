@@ -10,6 +10,7 @@
 #define CMP_SHM_MUTEX_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct cmp_mutex {
@@ -31,5 +32,9 @@ int cmp_mutex_lock(struct cmp_mutex *mutex);
 
 void cmp_mutex_repaired(struct cmp_mutex *mutex);
 void cmp_mutex_unlock(struct cmp_mutex *mutex);
+
+/* Has the holder's thread ended with the mutex locked? A plain load of the word in which the kernel says so; locks
+ * nothing, and says no once somebody has taken the mutex over. */
+bool cmp_mutex_owner_died(const struct cmp_mutex *mutex);
 
 #endif
