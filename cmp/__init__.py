@@ -20,6 +20,7 @@ except ImportError as error:
     ) from error
 
 from . import context
+from ._core import AbandonedLockWarning  # noqa: F401  (an addition, so not in __all__)
 
 __all__ = list(_stdlib.__all__)
 globals().update((name, getattr(context._default_context, name)) for name in __all__)

@@ -2,9 +2,14 @@
 #include "py/state.h"
 
 #include "py/codec.h"
+#include "py/barrier.h"
+#include "py/condition.h"
+#include "py/event.h"
 #include "py/parent.h"
 #include "py/popen.h"
 #include "py/process.h"
+#include "py/semlock.h"
+#include "py/slab.h"
 
 static int module_exec(PyObject *module);
 
@@ -106,6 +111,10 @@ static int module_exec(PyObject *module)
     if (import_name("atexit", "_run_exitfuncs", &state->atexit_run) < 0) return -1;
     if (cmpy_parent_add(module) < 0 || cmpy_popen_add(module) < 0 || cmpy_process_add(module) < 0) return -1;
     if (cmpy_codec_add(module) < 0) return -1;
+    if (import_name("threading", "BrokenBarrierError", &state->broken_barrier_error) < 0) return -1;
+    if (cmpy_slab_add(module) < 0 || cmpy_semlock_add_type(module) < 0 || cmpy_lock_add(module) < 0) return -1;
+    if (cmpy_semaphore_add(module) < 0 || cmpy_condition_add(module) < 0) return -1;
+    if (cmpy_event_add(module) < 0 || cmpy_barrier_add(module) < 0) return -1;
     return 0;
 }
 

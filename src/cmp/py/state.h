@@ -10,6 +10,19 @@
 #define CMPY_STATE_OBJECTS(X) \
     X(empty_error)      /* queue.Empty */ \
     X(full_error)       /* queue.Full */ \
+    X(slab_type)        /* py/slab.c's */ \
+    X(current_slab)     /* a weak reference to the slab that new cells come from */ \
+    X(semlock_type)     /* py/semlock.c's */ \
+    X(semlock_view_type) \
+    X(lock_type)        /* py/lock.c's */ \
+    X(rlock_type) \
+    X(abandoned_warning) /* AbandonedLockWarning */ \
+    X(semaphore_type)   /* py/semaphore.c's */ \
+    X(bounded_semaphore_type) \
+    X(condition_type)   /* py/condition.c's */ \
+    X(event_type)       /* py/event.c's */ \
+    X(barrier_type)     /* py/barrier.c's */ \
+    X(broken_barrier_error) /* threading.BrokenBarrierError */ \
     X(process_globals)  /* multiprocessing.process.__dict__, see py/books.h; the next three likewise */ \
     X(util_globals)     /* multiprocessing.util */ \
     X(popen_fork)       /* multiprocessing.popen_fork */ \
