@@ -1,4 +1,5 @@
-"""Every runnable example of the notes, by `python -m cmp`, by the changed import line, and by the oracle."""
+"""Every runnable example of the notes: by the oracle, by `python -m cmp`, by the changed import line, and by cmp alone,
+where the standard library's queues, pools, locks and process start raise."""
 
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 from support import launch, places
 from support.programs import PROGRAMS, Program
 
-JOBS = [(program, way, False) for program in PROGRAMS for way in launch.WAYS]
+JOBS = [(program, way, False) for program in PROGRAMS for way in (*launch.WAYS, launch.ALONE)]
 JOBS += [(program, way, True) for program in PROGRAMS if program.tty for way in launch.WAYS]
 
 

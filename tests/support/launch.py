@@ -7,12 +7,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from support import folders, session
+from support import folders, poison, session
 from support.notebook import with_import_form
 from support.programs import Program, Run
 from support.repairs import Repair
 
 WAYS = ("stdlib", "alias", "import")
+# `python -m cmp` where the standard library's queues, pools, locks and process start raise if called.
+ALONE = "alone"
 # Enough that the sleepers overlap, few enough that two cores can start them all without upsetting the timing.
 AT_ONCE = 16
 FORK_FIRST = """import multiprocessing, runpy, sys
@@ -23,7 +25,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")"""
 
 def command(way: str, script: Path) -> list[str]:
     """The command that runs a script the given way."""
-    if way == "alias":
+    if way in ("alias", ALONE):
         return [sys.executable, "-m", "cmp", str(script)]
     if way == "stdlib" and multiprocessing.get_all_start_methods()[0] != "fork":
         return [sys.executable, "-c", FORK_FIRST, str(script)]  # 3.14: the notes rely on fork
@@ -47,6 +49,8 @@ def run(
         stdin = f"{folder}\n"
     # An endless child in a pipe would keep its output in a buffer for ever.
     env = {"PYTHONUNBUFFERED": "1"} if program.until and not tty else {}
+    if way == ALONE:
+        env["PYTHONPATH"] = str(poison.folder(place / "poison"))
     ended = session.run(
         command(way, script), stdin=stdin, tty=tty, until=program.until, timeout=45, cwd=place, env=env
     )

@@ -36,7 +36,7 @@ def child_environment(**more: str) -> dict[str, str]:
     environment = {**inherited, "PYTHONIOENCODING": "utf-8", **more}
     if BUILT_IN_PLACE:
         others = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *others])
+        environment["PYTHONPATH"] = os.pathsep.join([*others, str(ROOT)])
     return environment
 
 
