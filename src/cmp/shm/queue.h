@@ -1,30 +1,35 @@
-/* Queue: records in linked chunks, a put side and a take side with a robust lock each. See queue.c for the essay.
+/* Queue: records in linked chunks, a put side and a take side with a robust lock each. queue_layout.h has the essay.
  *
  * What is promised: an item whose put returned 0 is taken exactly once, in order per producer; a killed process
  * takes with it at most the items the calls it was inside of had taken.
  *
- * `deadline_ns` is absolute CLOCK_MONOTONIC: 0 only tries (and then -EBUSY means an internal lock was taken,
- * allowed with the GIL held), INT64_MAX waits for ever (GIL released by the caller). -EINTR: a signal came, call
- * again with the same deadline; nothing has happened yet. */
+ * `deadline_ns` is absolute CLOCK_MONOTONIC. 0 only tries and is allowed with the GIL held: -EBUSY then means that an
+ * internal lock is taken or that more would have to be copied than is decent with the GIL held; call again without it.
+ * INT64_MAX waits for ever; a moment long past, such as 1, waits for internal locks but not for items or room.
+ * -EINTR: a signal may have come, run the handlers and call again with the same deadline; nothing has happened yet. */
 #ifndef CMP_SHM_QUEUE_H
 #define CMP_SHM_QUEUE_H
 
 #include "os/atomics.h"
+#include "shm/chunk.h"
 #include "shm/segment.h"
 
 #include <stdbool.h>
 #include <sys/uio.h>
 
 /* Records up to this many bytes lie in the chunk and are copied under the lock; larger ones in a block. */
-#define CMP_QUEUE_INLINE 4096
+#define CMP_QUEUE_INLINE CMP_RECORD_INLINE
 
-struct cmp_queue_shm;
+struct cmp_queue_shm; /* shm/queue_layout.h */
 
 /* One process's handle. Several threads may use it at once. */
 struct cmp_queue {
     struct cmp_segment *segment;
     struct cmp_queue_shm *shm;
     int event_fd;                    /* readable while items are there, once armed; -1: none */
+    uint64_t event_identity;         /* of the open file behind it, as it was when the handle got it */
+    struct cmp_chunk tail_view;      /* of the tail chunk; touched under the put lock only */
+    struct cmp_chunk head_view;      /* of the head chunk; touched under the take lock only */
     /* Called under the take lock when its holder died, with the index of the item now at the head: a claim of it
      * or of a later item has not happened. NULL if nobody claims. */
     void (*on_take_repair)(void *arg, uint64_t head);
@@ -34,12 +39,20 @@ struct cmp_queue {
     int (*on_look)(void *arg);
     void *look_arg;
     struct cmp_queue *next;          /* the segment's list of handles */
+    _Atomic uint32_t met_dead;       /* a dead holder was met, and nobody has swept since */
 };
 
 size_t cmp_queue_shm_size(void);
 /* Lays an empty queue at `shm` (in the segment's root area); capacity 0 is unbounded. */
 int cmp_queue_init(struct cmp_queue *queue, struct cmp_segment *segment, struct cmp_queue_shm *shm, uint64_t capacity);
+/* -EPROTO: no queue lies there. */
 int cmp_queue_attach(struct cmp_queue *queue, struct cmp_segment *segment, struct cmp_queue_shm *shm);
+/* The eventfd to keep readable; it stays the caller's to close. */
+void cmp_queue_use_eventfd(struct cmp_queue *queue, int fd);
+/* Is the number still that eventfd? User code may have closed it and got it again for something else. */
+bool cmp_queue_owns_eventfd(const struct cmp_queue *queue);
+/* Takes the handle off the segment's list; the segment stays open. */
+void cmp_queue_detach(struct cmp_queue *queue);
 
 struct cmp_message {
     const struct iovec *parts; /* gathered into one record */
@@ -50,7 +63,7 @@ struct cmp_message {
 
 /* 0; -EAGAIN full (deadline 0), -ETIMEDOUT full, -EBUSY, -ENOMEM, -EINTR, -EPIPE shut down. */
 int cmp_queue_put(struct cmp_queue *queue, const struct cmp_message *message, int64_t deadline_ns);
-/* Up to n messages under one lock; *done tells how many went in, also when a later one failed. */
+/* n messages, one lock per batch; *done tells how many went in, also when a later one failed. */
 int cmp_queue_put_many(struct cmp_queue *queue, const struct cmp_message *messages, size_t n, int64_t deadline_ns,
                        size_t *done);
 
@@ -70,20 +83,36 @@ int cmp_queue_take(struct cmp_queue *queue, struct cmp_taken *taken, _Atomic uin
 /* Gives the block back, if there is one. */
 void cmp_queue_release(struct cmp_queue *queue, struct cmp_taken *taken);
 
+struct cmp_item {
+    const void *data;
+    uint64_t size;
+    uint32_t tag;
+    cmp_ref block;      /* as in cmp_taken */
+};
+/* At least one and up to n items under one lock, n <= CMP_QUEUE_TAKE_MAX; *done tells how many. Inline bytes go to
+ * `bytes`, of which there are at least CMP_QUEUE_INLINE; what does not fit stays in the queue. The rest as in take. */
+#define CMP_QUEUE_TAKE_MAX 64
+int cmp_queue_take_many(struct cmp_queue *queue, struct cmp_item *items, size_t n, void *bytes, size_t bytes_size,
+                        int64_t deadline_ns, size_t *done);
+void cmp_queue_release_item(struct cmp_queue *queue, struct cmp_item *item);
+
 /* Exact at some instant during the call. */
 uint64_t cmp_queue_size(const struct cmp_queue *queue);
 uint64_t cmp_queue_capacity(const struct cmp_queue *queue);
-/* Sleeps until an item may be there: 0, -ETIMEDOUT, -EINTR. Takes nothing. */
+/* Sleeps until an item may be there: 0, -EAGAIN (deadline 0), -ETIMEDOUT, -EINTR, -EPIPE. Takes nothing. */
 int cmp_queue_wait(struct cmp_queue *queue, int64_t deadline_ns);
 /* Wakes every sleeper so that it looks at its own business again (on_look). */
 void cmp_queue_disturb(struct cmp_queue *queue);
-void cmp_queue_shutdown(struct cmp_queue *queue, bool immediate);
-/* From now on event_fd is kept readable while items are there. */
-void cmp_queue_arm(struct cmp_queue *queue);
+/* No more puts; gets until it is empty, or, immediate, no more gets either and what is left is thrown away. 0, -EINTR,
+ * -ETIMEDOUT; not with the GIL held. */
+int cmp_queue_shutdown(struct cmp_queue *queue, bool immediate, int64_t deadline_ns);
+/* From now on event_fd is kept readable while items are there. 0, -EBUSY, -EINTR, -ETIMEDOUT; nothing to do, and no
+ * lock taken, when it is armed already. */
+int cmp_queue_arm(struct cmp_queue *queue, int64_t deadline_ns);
 
 /* JoinableQueue: unfinished = puts - dones, so no third counter can disagree. -ERANGE: called too many times. */
 int cmp_queue_task_done(struct cmp_queue *queue);
-/* Until every item put so far is done: 0, -ETIMEDOUT, -EINTR. */
+/* Until no item is unfinished, be it for a moment only: 0, -EAGAIN (deadline 0), -ETIMEDOUT, -EINTR. */
 int cmp_queue_join(struct cmp_queue *queue, int64_t deadline_ns);
 
 /* For the sweep (shm/sweep.h). Freeze locks both sides, take before put, repairing what a dead holder left: 0, or

@@ -2,6 +2,7 @@
 
 #include "shm/block.h"
 #include "shm/mutex.h"
+#include "shm/queue.h"
 #include "shm/segment_layout.h"
 
 #include <errno.h>
@@ -44,6 +45,14 @@ static bool is_dead(const struct sweep *sweep, cmp_owner owner)
            cmp_load(&members->shm->slots[number - 1].generation, acquire) != (uint32_t)owner;
 }
 
+/* A queue's item or chunk, judged by its indices while all queues are frozen. */
+static bool kept_by_queue(const struct sweep *sweep, uint64_t tenure)
+{
+    for (struct cmp_queue *queue = sweep->segment->queues; queue != NULL; queue = queue->next)
+        if (cmp_queue_number(queue) == CMP_TENURE_QUEUE(tenure)) return cmp_queue_keeps(queue, tenure);
+    return true;
+}
+
 static bool wanted(const struct sweep *sweep, uint64_t tenure)
 {
     switch (CMP_TENURE_KIND(tenure)) {
@@ -51,8 +60,31 @@ static bool wanted(const struct sweep *sweep, uint64_t tenure)
     /* Only those found dead now: they push nothing any more, and the stack has been settled since. One that has merely
      * left may have pushed this block a moment ago. */
     case CMP_TENURE_RETURNED: return !found_dead(sweep, CMP_TENURE_OWNER(tenure));
+    case CMP_TENURE_ITEM:
+    case CMP_TENURE_CHUNK: return kept_by_queue(sweep, tenure);
     default: return true;
     }
+}
+
+static void thaw_until(struct cmp_segment *segment, const struct cmp_queue *end)
+{
+    for (struct cmp_queue *queue = segment->queues; queue != end; queue = queue->next) cmp_queue_thaw(queue);
+}
+
+/* All queues of the segment, or none: -EAGAIN if this process lacks the handle of one, -ETIMEDOUT if one is held by a
+ * process that stands still. */
+static int freeze_queues(struct cmp_segment *segment)
+{
+    uint32_t handles = 0;
+    for (struct cmp_queue *queue = segment->queues; queue != NULL; queue = queue->next) handles++;
+    if (handles != cmp_load(&segment->shm->nqueues, acquire)) return -EAGAIN;
+    for (struct cmp_queue *queue = segment->queues; queue != NULL; queue = queue->next) {
+        int code = cmp_queue_freeze(queue);
+        if (code == 0) continue;
+        thaw_until(segment, queue);
+        return code;
+    }
+    return 0;
 }
 
 static void judge(void *arg, cmp_ref block, _Atomic uint64_t *tenure)
@@ -66,7 +98,11 @@ static void judge(void *arg, cmp_ref block, _Atomic uint64_t *tenure)
 static int judge_blocks(struct sweep *sweep)
 {
     int code = cmp_block_settle(sweep->segment);
-    return code < 0 ? code : cmp_block_walk(sweep->segment, judge, sweep);
+    if (code == 0) code = freeze_queues(sweep->segment);
+    if (code < 0) return code;
+    code = cmp_block_walk(sweep->segment, judge, sweep);
+    thaw_until(sweep->segment, NULL);
+    return code;
 }
 
 static int sweep_segment(struct cmp_segment *segment, bool only_if_dead)

@@ -1,0 +1,215 @@
+/* A process is killed before and after each named store of a queue, as a producer and as a taker; then the books are
+ * made up: every item whose put returned comes exactly once and in order, only what the dead one's call had taken is
+ * missing, the structure is whole, and its blocks have come back. */
+#include "queue_fixture.h"
+
+#include "os/fault.h"
+#include "shm/sweep.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ITEMS 120 /* over several chunks */
+#define BATCH 7
+
+enum role { PRODUCER, PRODUCER_BATCHES, TAKER, TAKER_BATCHES, CLOSER };
+
+struct books {
+    _Atomic uint64_t put;      /* items whose put returned, 0 to put - 1 */
+    _Atomic uint64_t taken;    /* items whose take returned, and were seen whole */
+    _Atomic uint64_t next;     /* the next number the dead taker would have expected */
+};
+
+struct run {
+    struct fixture fixture;
+    struct books *books;
+    enum role role;
+    uint64_t capacity;
+    const char *point;
+    enum cmp_fault_side side;
+    unsigned count;
+};
+
+static size_t size_for(uint64_t number)
+{
+    return number % 9 == 4 ? 7000 : 700 + number % 50;
+}
+
+static void produce(struct run *run)
+{
+    for (uint64_t i = 0; i < ITEMS; i++) {
+        CHECK_EQ(put_sized(&run->fixture.queue, i, size_for(i), i % 2 == 0 ? NEVER : 1), 0);
+        cmp_store(&run->books->put, i + 1, relaxed, "test.put");
+    }
+}
+
+static void produce_batches(struct run *run)
+{
+    static char bytes[BATCH][8000];
+    for (uint64_t i = 0; i < ITEMS;) {
+        struct iovec parts[BATCH];
+        struct cmp_message messages[BATCH];
+        size_t n = 0, done;
+        for (; n < BATCH && i + n < ITEMS; n++) {
+            item_fill(bytes[n], size_for(i + n), i + n);
+            parts[n] = (struct iovec){bytes[n], size_for(i + n)};
+            messages[n] = (struct cmp_message){.parts = &parts[n], .nparts = 1, .size = parts[n].iov_len, .tag = 7};
+        }
+        CHECK_EQ(cmp_queue_put_many(&run->fixture.queue, messages, n, NEVER, &done), 0);
+        i += done;
+        cmp_store(&run->books->put, i, relaxed, "test.put");
+    }
+}
+
+static void take_one_by_one(struct run *run)
+{
+    uint64_t number;
+    for (uint64_t i = 0; i < ITEMS; i++) {
+        CHECK_EQ(take_number(&run->fixture.queue, &number, i % 2 == 0 ? TRY : NEVER), 0);
+        CHECK_EQ(number, i);
+        cmp_store(&run->books->taken, i + 1, relaxed, "test.taken");
+        (void)cmp_queue_task_done(&run->fixture.queue);
+    }
+}
+
+static void take_batches(struct run *run)
+{
+    for (uint64_t i = 0; i < ITEMS;) {
+        struct cmp_item items[BATCH];
+        char bytes[2 * CMP_QUEUE_INLINE];
+        size_t done;
+        CHECK_EQ(cmp_queue_take_many(&run->fixture.queue, items, BATCH, bytes, sizeof bytes, NEVER, &done), 0);
+        for (size_t k = 0; k < done; k++) {
+            CHECK_EQ(item_check(items[k].data, items[k].size), i + k);
+            cmp_queue_release_item(&run->fixture.queue, &items[k]);
+        }
+        i += done;
+        cmp_store(&run->books->taken, i, relaxed, "test.taken");
+    }
+}
+
+static void play(void *arg)
+{
+    struct run *run = arg;
+    CHECK_EQ(cmp_fault_arm(run->point, run->side, run->count, SIGKILL), 0);
+    switch (run->role) {
+    case PRODUCER: produce(run); break;
+    case PRODUCER_BATCHES: produce_batches(run); break;
+    case TAKER: take_one_by_one(run); break;
+    case TAKER_BATCHES: take_batches(run); break;
+    case CLOSER: CHECK_EQ(cmp_queue_shutdown(&run->fixture.queue, true, NEVER), 0); break;
+    }
+    cmp_fault_disarm();
+}
+
+static void count_kinds(void *arg, cmp_ref block, _Atomic uint64_t *tenure)
+{
+    uint64_t *counts = arg;
+    (void)block;
+    counts[CMP_TENURE_KIND(cmp_load(tenure, relaxed))]++;
+}
+
+/* After the death of a producer: the survivor takes all. */
+static void balance_producer(struct run *run)
+{
+    struct cmp_queue *queue = &run->fixture.queue;
+    uint64_t number, came = 0, put = cmp_load(&run->books->put, relaxed);
+    uint64_t may = put + (run->role == PRODUCER ? 1 : BATCH);
+    CHECK_EQ(put_number(queue, 1000000, NEVER), 0);
+    CHECK_EQ(cmp_queue_check(queue), 0);
+    for (;; came++) {
+        CHECK_EQ(take_number(queue, &number, 1), 0);
+        if (number == 1000000) break;
+        CHECK_EQ(number, came);
+    }
+    CHECK(came >= put && came <= may);
+    CHECK_EQ(take_number(queue, &number, TRY), -EAGAIN);
+}
+
+/* After the death of a taker: the survivor takes the rest. */
+static void balance_taker(struct run *run)
+{
+    struct cmp_queue *queue = &run->fixture.queue;
+    uint64_t number, expect = cmp_load(&run->books->taken, relaxed);
+    uint64_t lost_at_most = run->role == TAKER ? 1 : BATCH;
+    if (expect < ITEMS) {
+        if (cmp_queue_size(queue) > 0) {
+            CHECK_EQ(take_number(queue, &number, 1), 0);
+            CHECK(number >= expect && number <= expect + lost_at_most);
+            for (expect = number + 1; expect < ITEMS; expect++) {
+                CHECK_EQ(take_number(queue, &number, 1), 0);
+                CHECK_EQ(number, expect);
+            }
+        } else {
+            CHECK(ITEMS - expect <= lost_at_most);
+        }
+    }
+    CHECK_EQ(take_number(queue, &number, 1), -ETIMEDOUT);
+}
+
+/* True if the point was reached. */
+static bool run_once(enum role role, const char *point, enum cmp_fault_side side, unsigned count)
+{
+    struct run run = {.role = role, .point = point, .side = side, .count = count};
+    struct cmp_queue *queue = fixture_open(&run.fixture, ITEMS + 1);
+    run.books = test_shared(sizeof *run.books);
+    if (role >= TAKER)
+        for (uint64_t i = 0; i < ITEMS; i++) CHECK_EQ(put_sized(queue, i, size_for(i), NEVER), 0);
+    int status = test_reap(test_child(play, &run));
+    bool reached = WIFSIGNALED(status);
+    if (reached) CHECK_EQ(WTERMSIG(status), SIGKILL);
+    else CHECK_EQ(status, 0);
+    if (role == CLOSER) {
+        uint64_t number;
+        CHECK_EQ(cmp_queue_shutdown(queue, true, NEVER), 0);
+        CHECK_EQ(cmp_queue_size(queue), 0);
+        CHECK_EQ(take_number(queue, &number, TRY), -EPIPE);
+    } else if (role >= TAKER) {
+        balance_taker(&run);
+    } else {
+        balance_producer(&run);
+    }
+    (void)cmp_sweep(&run.fixture.segment);
+    uint64_t counts[16] = {0};
+    CHECK_EQ(cmp_block_walk(&run.fixture.segment, count_kinds, counts), 0);
+    CHECK_EQ(counts[CMP_TENURE_MEMBER], 0);
+    CHECK_EQ(counts[CMP_TENURE_ITEM], 0);
+    CHECK(counts[CMP_TENURE_CHUNK] <= 1);
+    CHECK_EQ(cmp_block_check(&run.fixture.segment), 0);
+    fixture_close(&run.fixture);
+    return reached;
+}
+
+/* Every name there is, both sides, at its first passes and at some later ones. How many kills found their point. */
+static int run_all(enum role role)
+{
+    static const unsigned counts[] = {0, 1, 2, 11, 30};
+    int kills = 0;
+    const char *name;
+    for (size_t i = 0; (name = cmp_fault_name(i)) != NULL; i++) {
+        bool seen = false;
+        for (size_t k = 0; k < i && !seen; k++) seen = strcmp(name, cmp_fault_name(k)) == 0;
+        if (seen || strncmp(name, "test.", 5) == 0) continue;
+        for (enum cmp_fault_side side = CMP_FAULT_BEFORE; side <= CMP_FAULT_AFTER; side++)
+            for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+                if (!run_once(role, name, side, counts[k])) break;
+                kills++;
+            }
+    }
+    return kills;
+}
+
+static void crash(enum role role, int at_least)
+{
+    int kills = run_all(role);
+    if (kills < at_least) test_fail(__FILE__, __LINE__, "only %d kills found their point", kills);
+    fprintf(stderr, "role %d: %d kills\n", (int)role, kills);
+}
+
+TEST(producer_killed_at_every_store) { crash(PRODUCER, 60); }
+TEST(producer_of_batches_killed_at_every_store) { crash(PRODUCER_BATCHES, 60); }
+TEST(taker_killed_at_every_store) { crash(TAKER, 50); }
+TEST(taker_of_batches_killed_at_every_store) { crash(TAKER_BATCHES, 50); }
+TEST(immediate_shutdown_killed_at_every_store) { crash(CLOSER, 20); }

@@ -1,0 +1,386 @@
+/* What a killed process leaves in a queue, set by hand where the bytes matter, and put right by the next one. */
+#include "queue_fixture.h"
+
+#include "shm/sweep.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+/* The head record's place in the head chunk. */
+static char *head_record(struct cmp_queue *queue)
+{
+    struct cmp_chunk chunk = {0};
+    CHECK_EQ(cmp_chunk_view(queue->segment, cmp_queue_head_chunk(queue->shm), &chunk), 0);
+    return chunk.shm->records + cmp_load(&queue->shm->head_off, relaxed);
+}
+
+static char *tail_record(struct cmp_queue *queue)
+{
+    struct cmp_chunk chunk = {0};
+    CHECK_EQ(cmp_chunk_view(queue->segment, cmp_load(&queue->shm->tail_chunk, relaxed), &chunk), 0);
+    return chunk.shm->records + cmp_load(&queue->shm->tail_off, relaxed);
+}
+
+static void set_header(char *at, uint64_t header)
+{
+    memcpy(at, &header, sizeof header);
+}
+
+static void count_block(void *arg, cmp_ref block, _Atomic uint64_t *tenure)
+{
+    uint64_t *counts = arg;
+    unsigned kind = CMP_TENURE_KIND(cmp_load(tenure, relaxed));
+    (void)block;
+    if (kind <= CMP_TENURE_CHUNK) counts[kind]++;
+}
+
+static void blocks_are(struct cmp_queue *queue, uint64_t members, uint64_t items, uint64_t chunks)
+{
+    uint64_t counts[CMP_TENURE_CHUNK + 1] = {0};
+    CHECK_EQ(cmp_block_walk(queue->segment, count_block, counts), 0);
+    CHECK_EQ(counts[CMP_TENURE_MEMBER], members);
+    CHECK_EQ(counts[CMP_TENURE_ITEM], items);
+    CHECK_EQ(counts[CMP_TENURE_CHUNK], chunks);
+}
+
+static void die_with_put_lock(void *arg)
+{
+    CHECK_EQ(cmp_queue_lock_put(arg, NEVER), 0);
+    kill(getpid(), SIGKILL);
+}
+
+static void die_with_take_lock(void *arg)
+{
+    CHECK_EQ(cmp_queue_lock_take(arg, NEVER), 0);
+    kill(getpid(), SIGKILL);
+}
+
+TEST(put_goes_on_after_a_producer_died_in_its_section)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    CHECK_EQ(put_number(queue, 1, TRY), 0);
+    (void)test_reap(test_child(die_with_put_lock, queue));
+    CHECK_EQ(put_number(queue, 2, TRY), 0);
+    CHECK_EQ(cmp_load(&queue->shm->repairs, relaxed), 1);
+    CHECK_EQ(must_take(queue), 1);
+    CHECK_EQ(must_take(queue), 2);
+    fixture_close(&fixture);
+}
+
+TEST(take_goes_on_after_a_taker_died_in_its_section)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    CHECK_EQ(put_number(queue, 1, TRY), 0);
+    (void)test_reap(test_child(die_with_take_lock, queue));
+    CHECK_EQ(must_take(queue), 1);
+    CHECK_EQ(cmp_load(&queue->shm->repairs, relaxed), 1);
+    fixture_close(&fixture);
+}
+
+TEST(stopped_holder_delays_others_to_their_deadline_only)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    uint64_t number;
+    CHECK_EQ(put_number(queue, 1, TRY), 0);
+    CHECK_EQ(cmp_queue_lock_take(queue, NEVER), 0);
+    pid_t child = fork(); /* the parent plays the stopped holder: a robust lock knows its own thread */
+    if (child == 0) {
+        CHECK_EQ(take_number(queue, &number, TRY), -EBUSY);
+        CHECK_EQ(take_number(queue, &number, cmp_now_ns() + 70 * CMP_MS), -ETIMEDOUT);
+        CHECK_EQ(put_number(queue, 2, TRY), 0); /* the other side is free */
+        _exit(0);
+    }
+    test_join(child);
+    cmp_queue_unlock_take(queue);
+    CHECK_EQ(must_take(queue), 1);
+    CHECK_EQ(must_take(queue), 2);
+    fixture_close(&fixture);
+}
+
+TEST(half_written_record_never_shows)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    CHECK_EQ(put_number(queue, 1, TRY), 0);
+    /* Killed in step 2: a header that promises more than was written, and no publish. */
+    memset(tail_record(queue), 0xee, 64);
+    set_header(tail_record(queue), (uint64_t)7 << 32 | 500);
+    (void)test_reap(test_child(die_with_put_lock, queue));
+    CHECK_EQ(cmp_queue_size(queue), 1);
+    CHECK_EQ(put_number(queue, 2, TRY), 0);
+    CHECK_EQ(must_take(queue), 1);
+    CHECK_EQ(must_take(queue), 2);
+    fixture_close(&fixture);
+}
+
+TEST(stale_offsets_are_found_again)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    for (uint64_t i = 0; i < 10; i++) CHECK_EQ(put_number(queue, i, TRY), 0);
+    CHECK_EQ(must_take(queue), 0);
+    CHECK_EQ(must_take(queue), 1);
+    cmp_store(&queue->shm->tail_off, 8, relaxed, "test.set");
+    cmp_store(&queue->shm->head_off, 0, relaxed, "test.set");
+    (void)test_reap(test_child(die_with_put_lock, queue));
+    (void)test_reap(test_child(die_with_take_lock, queue));
+    CHECK_EQ(cmp_queue_check(queue), 0);
+    CHECK_EQ(put_number(queue, 10, TRY), 0);
+    for (uint64_t i = 2; i <= 10; i++) CHECK_EQ(must_take(queue), i);
+    fixture_close(&fixture);
+}
+
+TEST(chunk_that_was_linked_and_not_entered_is_adopted)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    CHECK_EQ(put_number(queue, 1, TRY), 0);
+    /* Killed between [chunk.link] and [chunk.own]. */
+    cmp_ref spare;
+    struct cmp_chunk old = {0}, next = {0};
+    CHECK_EQ(cmp_chunk_create(queue->segment, CMP_CHUNK_BYTES, false, &spare), 0);
+    CHECK_EQ(cmp_chunk_view(queue->segment, cmp_load(&queue->shm->tail_chunk, relaxed), &old), 0);
+    CHECK_EQ(cmp_chunk_view(queue->segment, spare, &next), 0);
+    cmp_store(&next.shm->next, 0, relaxed, "test.set");
+    cmp_store(&next.shm->first, 1, relaxed, "test.set");
+    cmp_record_write_end(tail_record(queue));
+    cmp_store(&old.shm->next, spare, relaxed, "test.set");
+    (void)test_reap(test_child(die_with_put_lock, queue));
+    CHECK_EQ(put_number(queue, 2, TRY), 0);
+    CHECK_EQ(cmp_load(&queue->shm->tail_chunk, relaxed), spare);
+    CHECK_EQ(cmp_queue_check(queue), 0);
+    CHECK_EQ(must_take(queue), 1);
+    CHECK_EQ(must_take(queue), 2);
+    (void)cmp_sweep(queue->segment);
+    blocks_are(queue, 0, 0, 1);
+    fixture_close(&fixture);
+}
+
+static void give_and_die(void *arg)
+{
+    /* Steps 2 and 3 of a put of a large item, and no publish. */
+    struct cmp_queue *queue = arg;
+    cmp_ref block;
+    uint64_t warm;
+    CHECK_EQ(cmp_block_alloc(queue->segment, 9000, false, &block, &warm), 0);
+    CHECK_EQ(cmp_queue_lock_put(queue, NEVER), 0);
+    cmp_record_write_block(tail_record(queue), block, 9000, 7);
+    cmp_store(cmp_block_tenure(queue->segment, block),
+              CMP_TENURE_OF_QUEUE(CMP_TENURE_ITEM, queue->shm->number, cmp_load(&queue->shm->tail, relaxed)), relaxed,
+              "test.set");
+    kill(getpid(), SIGKILL);
+}
+
+TEST(block_given_to_an_item_never_published_is_freed)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    CHECK_EQ(put_number(queue, 1, TRY), 0);
+    (void)test_reap(test_child(give_and_die, queue));
+    blocks_are(queue, 0, 1, 1);
+    CHECK_EQ(put_sized(queue, 2, 9000, NEVER), 0); /* takes the same index */
+    (void)cmp_sweep(queue->segment);
+    blocks_are(queue, 0, 1, 1);
+    CHECK_EQ(must_take(queue), 1);
+    CHECK_EQ(must_take(queue), 2);
+    blocks_are(queue, 0, 0, 1);
+    fixture_close(&fixture);
+}
+
+static void hold_and_die(void *arg)
+{
+    /* Step 2 of a take for the first two items, and no move of the head. */
+    struct cmp_queue *queue = arg;
+    cmp_owner me = cmp_members_me(&queue->segment->members);
+    CHECK_EQ(cmp_queue_lock_take(queue, NEVER), 0);
+    char *at = head_record(queue);
+    for (int i = 0; i < 2; i++) {
+        struct cmp_record_view record;
+        CHECK_EQ(cmp_record_read(at, 100, &record), 0);
+        cmp_store(cmp_block_tenure(queue->segment, record.block), CMP_TENURE(CMP_TENURE_MEMBER, me), relaxed,
+                  "test.set");
+        at += record.step;
+    }
+    kill(getpid(), SIGKILL);
+}
+
+TEST(item_held_by_a_dead_taker_goes_to_the_next)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    for (uint64_t i = 0; i < 4; i++) CHECK_EQ(put_sized(queue, i, 9000, NEVER), 0);
+    (void)test_reap(test_child(hold_and_die, queue));
+    blocks_are(queue, 2, 2, 1);
+    (void)cmp_sweep(queue->segment); /* repairs before it judges */
+    blocks_are(queue, 0, 4, 1);
+    for (uint64_t i = 0; i < 4; i++) CHECK_EQ(must_take(queue), i);
+    fixture_close(&fixture);
+}
+
+static void prepare_and_die(void *arg)
+{
+    struct cmp_queue *queue = arg;
+    cmp_ref block;
+    uint64_t warm;
+    CHECK_EQ(cmp_block_alloc(queue->segment, 9000, false, &block, &warm), 0);
+    CHECK_EQ(cmp_chunk_create(queue->segment, CMP_CHUNK_BYTES, false, &block), 0);
+    kill(getpid(), SIGKILL);
+}
+
+TEST(what_a_dead_producer_had_prepared_is_freed)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    CHECK_EQ(put_number(queue, 1, TRY), 0);
+    (void)test_reap(test_child(prepare_and_die, queue));
+    blocks_are(queue, 2, 0, 1);
+    (void)cmp_sweep(queue->segment);
+    blocks_are(queue, 0, 0, 1);
+    fixture_close(&fixture);
+}
+
+static void take_and_die(void *arg)
+{
+    struct cmp_taken taken;
+    CHECK_EQ(cmp_queue_take(arg, &taken, NULL, NEVER), 0);
+    CHECK(taken.block != 0);
+    kill(getpid(), SIGKILL);
+}
+
+TEST(item_whose_take_returned_dies_with_its_taker)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    CHECK_EQ(put_sized(queue, 1, 9000, NEVER), 0);
+    CHECK_EQ(put_sized(queue, 2, 9000, NEVER), 0);
+    (void)test_reap(test_child(take_and_die, queue));
+    (void)cmp_sweep(queue->segment);
+    blocks_are(queue, 0, 1, 1);
+    CHECK_EQ(must_take(queue), 2);
+    fixture_close(&fixture);
+}
+
+static void withdraw(void *arg, uint64_t head)
+{
+    uint64_t *claim = arg;
+    if (*claim > head) *claim = 0;
+}
+
+TEST(claim_of_a_dead_taker_is_withdrawn)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    uint64_t claim = 1; /* killed between [queue.claim] and [queue.head] */
+    queue->on_take_repair = withdraw;
+    queue->repair_arg = &claim;
+    CHECK_EQ(put_number(queue, 1, TRY), 0);
+    (void)test_reap(test_child(die_with_take_lock, queue));
+    CHECK_EQ(must_take(queue), 1);
+    CHECK_EQ(claim, 0);
+    fixture_close(&fixture);
+}
+
+/* --- bytes that cannot be --- */
+
+TEST(record_of_impossible_size_costs_its_chunk_only)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    uint64_t number, n = 0;
+    while (cmp_load(&queue->shm->tail_chunk, relaxed) == cmp_queue_head_chunk(queue->shm)) {
+        CHECK_EQ(put_sized(queue, n, 1000, NEVER), 0);
+        n++;
+    }
+    CHECK_EQ(must_take(queue), 0);
+    set_header(head_record(queue), 0x7fffffff);
+    CHECK_EQ(take_number(queue, &number, TRY), -EBADMSG);
+    CHECK_EQ(cmp_queue_size(queue), 1);
+    CHECK_EQ(must_take(queue), n - 1);
+    CHECK_EQ(put_number(queue, n, TRY), 0);
+    CHECK_EQ(must_take(queue), n);
+    (void)cmp_sweep(queue->segment);
+    blocks_are(queue, 0, 0, 1);
+    fixture_close(&fixture);
+}
+
+TEST(damage_in_the_last_chunk_costs_what_is_in_it)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    uint64_t number;
+    for (uint64_t i = 0; i < 5; i++) CHECK_EQ(put_number(queue, i, TRY), 0);
+    set_header(head_record(queue), UINT64_MAX << 32 | CMP_RECORD_END);
+    CHECK_EQ(take_number(queue, &number, TRY), -EBADMSG);
+    CHECK_EQ(take_number(queue, &number, TRY), -EAGAIN);
+    CHECK_EQ(put_number(queue, 5, TRY), 0);
+    CHECK_EQ(must_take(queue), 5);
+    cmp_segment_close(&fixture.segment); /* its chunk stays unreadable from its first record on */
+}
+
+TEST(record_that_names_no_block_of_its_own_is_skipped)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    static const cmp_ref wrong[] = {0, 64, 4096, UINT64_MAX, UINT64_C(200) << 48, UINT64_C(1) << 48 | 8};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        uint64_t number;
+        CHECK_EQ(put_sized(queue, 1, 9000, NEVER), 0);
+        CHECK_EQ(put_number(queue, 2, TRY), 0);
+        struct cmp_record_block body;
+        memcpy(&body, head_record(queue) + 8, sizeof body);
+        body.block = wrong[i];
+        memcpy(head_record(queue) + 8, &body, sizeof body);
+        CHECK_EQ(take_number(queue, &number, TRY), -EBADMSG);
+        CHECK_EQ(must_take(queue), 2);
+    }
+    (void)cmp_sweep(queue->segment);
+    blocks_are(queue, 0, 0, 1);
+    fixture_close(&fixture);
+}
+
+TEST(record_that_promises_more_than_its_block_holds_is_skipped)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    uint64_t number;
+    CHECK_EQ(put_sized(queue, 1, 9000, NEVER), 0);
+    struct cmp_record_block body;
+    memcpy(&body, head_record(queue) + 8, sizeof body);
+    body.size = UINT64_C(1) << 40;
+    memcpy(head_record(queue) + 8, &body, sizeof body);
+    CHECK_EQ(take_number(queue, &number, TRY), -EBADMSG);
+    blocks_are(queue, 0, 0, 1);
+    fixture_close(&fixture);
+}
+
+TEST(any_bytes_in_a_chunk_are_read_without_harm)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    uint64_t seed = 88172645463325252u;
+    for (int round = 0; round < 300; round++) {
+        uint64_t number;
+        for (uint64_t i = 0; i < 20; i++) CHECK_EQ(put_sized(queue, i, i % 5 == 0 ? 5000 : 200, NEVER), 0);
+        char *at = head_record(queue);
+        struct cmp_chunk chunk = {0};
+        CHECK_EQ(cmp_chunk_view(queue->segment, cmp_queue_head_chunk(queue->shm), &chunk), 0);
+        size_t room = (size_t)(chunk.shm->records + chunk.size - at);
+        for (int i = 0; i < 8; i++) {
+            seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+            if (room > 2000) at[seed % 2000] = (char)(seed >> 40);
+        }
+        for (int code = 0, taken = 0; code != -EAGAIN && taken < 30; taken++) {
+            struct cmp_taken item;
+            code = cmp_queue_take(queue, &item, NULL, TRY);
+            CHECK(code == 0 || code == -EBADMSG || code == -EAGAIN);
+            if (code == 0) cmp_queue_release(queue, &item);
+        }
+        CHECK_EQ(take_number(queue, &number, TRY), -EAGAIN);
+    }
+    (void)cmp_sweep(queue->segment);
+    blocks_are(queue, 0, 0, 1);
+    cmp_segment_close(&fixture.segment);
+}
