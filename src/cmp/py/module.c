@@ -1,6 +1,7 @@
 /* cmp._core: this file only assembles. Each type's file has one `cmpy_<noun>_add(module)`. */
 #include "py/state.h"
 
+#include "py/channel.h"
 #include "py/codec.h"
 #include "py/barrier.h"
 #include "py/condition.h"
@@ -10,6 +11,9 @@
 #include "py/process.h"
 #include "py/semlock.h"
 #include "py/slab.h"
+#include "py/queue.h"
+#include "py/reader.h"
+#include "py/simplequeue.h"
 
 static int module_exec(PyObject *module);
 
@@ -115,6 +119,8 @@ static int module_exec(PyObject *module)
     if (cmpy_slab_add(module) < 0 || cmpy_semlock_add_type(module) < 0 || cmpy_lock_add(module) < 0) return -1;
     if (cmpy_semaphore_add(module) < 0 || cmpy_condition_add(module) < 0) return -1;
     if (cmpy_event_add(module) < 0 || cmpy_barrier_add(module) < 0) return -1;
+    if (cmpy_channel_add(module) < 0 || cmpy_reader_add(module) < 0) return -1;
+    if (cmpy_queue_add(module) < 0 || cmpy_simplequeue_add(module) < 0) return -1;
     return 0;
 }
 

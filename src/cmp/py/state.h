@@ -23,6 +23,10 @@
     X(event_type)       /* py/event.c's */ \
     X(barrier_type)     /* py/barrier.c's */ \
     X(broken_barrier_error) /* threading.BrokenBarrierError */ \
+    X(shutdown_error)   /* queue.ShutDown, or our own before 3.13 */ \
+    X(assert_spawning)  /* multiprocessing.context.assert_spawning */ \
+    X(dup_fd)           /* multiprocessing.reduction.DupFd */ \
+    X(end_type)         /* py/reader.c's */ \
     X(process_globals)  /* multiprocessing.process.__dict__, see py/books.h; the next three likewise */ \
     X(util_globals)     /* multiprocessing.util */ \
     X(popen_fork)       /* multiprocessing.popen_fork */ \
