@@ -8,7 +8,7 @@ def report(queue, number):
 
 
 def main():
-    pool = multiprocessing.Pool(3)
+    pool = multiprocessing.Pool(2)
 
     # A plain queue is handed down at the birth of a process, and in no other way.
     plain = multiprocessing.Queue()

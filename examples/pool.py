@@ -11,7 +11,7 @@ def wash(plate):
 
 
 def main():
-    pool = multiprocessing.Pool(3)
+    pool = multiprocessing.Pool(processes=3)
     # apply_async() does not wait: it returns a slip on which the result can be asked for.
     slips = [pool.apply_async(wash, (plate,)) for plate in range(12)]
     print("handed in:", len(slips))

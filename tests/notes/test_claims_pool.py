@@ -184,7 +184,7 @@ import multiprocessing, os, time
 def work(n):
     time.sleep(30)
     print("task", n, flush=True)
-pool = multiprocessing.Pool(3)
+pool = multiprocessing.Pool(2)
 for n in range(3):
     pool.apply_async(work, (n,))
 pool.close()
@@ -196,7 +196,7 @@ print("main ends")
 def test_a_loop_that_waits_for_the_results_does_as_well_as_join(program):
     ended = program("""\
 import multiprocessing
-pool = multiprocessing.Pool(3)
+pool = multiprocessing.Pool(2)
 waiting = [pool.apply_async(pow, (n, 2)) for n in range(10)]
 done = []
 while len(done) < 10:
@@ -211,7 +211,7 @@ def test_a_pool_at_the_top_of_a_script_needs_no_main_guard(program):
 import multiprocessing
 def double(x):
     return 2 * x
-pool = multiprocessing.Pool(3)
+pool = multiprocessing.Pool(2)
 print(pool.map(double, range(5)))
 pool.close()
 pool.join()
@@ -355,7 +355,7 @@ def test_a_loop_over_the_managers_queue_counts_finished_tasks(program):
 import multiprocessing
 def work(q, n):
     q.put(n)
-pool = multiprocessing.Pool(3)
+pool = multiprocessing.Pool(2)
 q = multiprocessing.Manager().Queue()
 for n in range(8):
     pool.apply_async(work, (q, n))
