@@ -6,7 +6,7 @@ PY      = $(VENV)/bin/python
 CC     ?= cc
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-c asan tsan clean
+.PHONY: help build test test-c asan tsan layers clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -52,6 +52,10 @@ bench-instructions: build  ## instructions per operation (callgrind), compared w
 
 demo: build  ## a real script under cmp, with its speed beside the standard library's
 	$(PY) bench/demo.py
+
+layers:  ## includes point down, headers stand alone, atomics go through the macros
+	@CC="$(CC)" $(PYTHON) tools/layers.py
+	@$(PYTHON) tools/raw_atomics.py
 
 clean:  ## remove what was built
 	rm -rf build $(VENV) cmp/*.so *.egg-info
