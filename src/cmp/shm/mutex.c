@@ -99,9 +99,9 @@ bool cmp_mutex_owner_died(const struct cmp_mutex *mutex)
     /* The futex word of a robust mutex is where the kernel writes FUTEX_OWNER_DIED. Where it lies in the opaque type is
      * part of each C library's ABI: glibc's first word, musl's second. */
 #ifdef __GLIBC__
-    const int *word = &mutex->raw.__data.__lock;
+    const void *word = &mutex->raw.__data.__lock;
 #else
-    const int *word = (const int *)&mutex->raw + 1;
+    const void *word = (const int *)&mutex->raw + 1;
 #endif
-    return (__atomic_load_n(word, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED) != 0;
+    return (cmp_load((const _Atomic int *)word, acquire) & FUTEX_OWNER_DIED) != 0;
 }
