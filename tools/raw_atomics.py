@@ -21,7 +21,7 @@ MACROS = {"atomics.h", "fault.h"}  # where the macros themselves are
 COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
 RAW_CALL = re.compile(r"\b(?:atomic_(?!bool|int|uint)\w+|__atomic_\w+|__sync_\w+)\s*\(")
 # "_Atomic T name;", "_Atomic(T) name[N];", several names after one type
-ATOMIC_MEMBER = re.compile(r"^\s*(?:static\s+)?_Atomic(?:\([^)]*\)|\s+[\w ]+?)[ *]+(\w+(?:\[[^\]]*\])?(?:,\s*\w+(?:\[[^\]]*\])?)*)"
+ATOMIC_MEMBER = re.compile(r"^\s*(?:static\s+)?_Atomic(?:\([^)]*\)|\s+[\w ]+?) +(\w+(?:\[[^\]]*\])?(?:,\s*\w+(?:\[[^\]]*\])?)*)"
                            r"[^;(]*;", re.MULTILINE)
 PLAIN_MEMBER = re.compile(r"^\s+(?!_Atomic|return|goto|static|typedef)(?:const\s+)?(?:struct\s+|enum\s+|unsigned\s+)?\w+[ *]+"
                           r"(\w+(?:\[[^\]]*\])?(?:,\s*\w+(?:\[[^\]]*\])?)*)(?:\s+__attribute__\(\(.*?\)\))?;",
