@@ -16,7 +16,7 @@ def main():
     try:
         slip.get()
     except RuntimeError as error:
-        print("RuntimeError:", error)
+        print("refused:", error)
 
     # The manager's queue can be sent like any other argument, even to older processes.
     manager = multiprocessing.Manager()

@@ -356,7 +356,7 @@ import multiprocessing
 def work(q, n):
     q.put(n)
 pool = multiprocessing.Pool(2)
-q = multiprocessing.Manager().Queue()
+q = multiprocessing.Manager().Queue(0)
 for n in range(8):
     pool.apply_async(work, (q, n))
 pool.close()
