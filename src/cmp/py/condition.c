@@ -14,6 +14,7 @@
 struct condition {
     struct cmpy_cell base;
     PyObject *lock;
+    const struct cmpy_semlock_methods *methods; /* the lock's, or NULL: it is not ours */
 };
 
 #define SELF(op) ((struct condition *)(op))
@@ -25,7 +26,7 @@ static bool ready(struct condition *self)
 
 static bool is_ours(struct condition *self)
 {
-    return cmpy_semlock_check(cmpy_state_of_type(Py_TYPE(self)), self->lock);
+    return self->methods != NULL;
 }
 
 /* ---- the lock, whosever it is ---- */
@@ -189,25 +190,42 @@ static PyObject *condition_notify_all(PyObject *op, PyObject *Py_UNUSED(ignored)
 
 /* ---- as a lock ---- */
 
-static PyObject *condition_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
+static PyObject *call_lock(PyObject *lock, const char *method, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (!ready(SELF(op))) return NULL;
-    return PyObject_CallMethod(SELF(op)->lock, "__enter__", NULL);
-}
-
-static PyObject *condition_exit(PyObject *op, PyObject *args)
-{
-    if (!ready(SELF(op))) return NULL;
-    PyObject *method = PyObject_GetAttrString(SELF(op)->lock, "__exit__");
-    PyObject *result = method == NULL ? NULL : PyObject_CallObject(method, args);
-    Py_XDECREF(method);
+    PyObject *bound = PyObject_GetAttrString(lock, method);
+    PyObject *result = bound == NULL ? NULL : PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames);
+    Py_XDECREF(bound);
     return result;
 }
 
-static PyObject *lock_attribute(PyObject *op, void *name)
+static PyObject *condition_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (!ready(SELF(op))) return NULL;
-    return PyObject_GetAttrString(SELF(op)->lock, name);
+    struct condition *self = SELF(op);
+    if (!ready(self)) return NULL;
+    if (is_ours(self)) return self->methods->acquire(self->lock, args, nargs, kwnames);
+    return call_lock(self->lock, "acquire", args, nargs, kwnames);
+}
+
+static PyObject *condition_release(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    struct condition *self = SELF(op);
+    if (!ready(self)) return NULL;
+    return is_ours(self) ? self->methods->release(self->lock, NULL) : call_lock(self->lock, "release", NULL, 0, NULL);
+}
+
+static PyObject *condition_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    struct condition *self = SELF(op);
+    if (!ready(self)) return NULL;
+    return is_ours(self) ? self->methods->enter(self->lock, NULL) : call_lock(self->lock, "__enter__", NULL, 0, NULL);
+}
+
+static PyObject *condition_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct condition *self = SELF(op);
+    if (!ready(self)) return NULL;
+    if (is_ours(self)) return self->methods->exit(self->lock, args, nargs);
+    return call_lock(self->lock, "__exit__", args, nargs, NULL);
 }
 
 static PyObject *condition_lock(PyObject *op, void *Py_UNUSED(closure))
@@ -216,6 +234,13 @@ static PyObject *condition_lock(PyObject *op, void *Py_UNUSED(closure))
 }
 
 /* ---- life ---- */
+
+/* Steals the reference. */
+static void set_lock(struct condition *self, PyObject *lock)
+{
+    Py_XSETREF(self->lock, lock);
+    self->methods = cmpy_semlock_methods_of(cmpy_state_of_type(Py_TYPE(self)), lock);
+}
 
 static int condition_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
@@ -231,7 +256,7 @@ static int condition_init(PyObject *op, PyObject *args, PyObject *kwargs)
         cmp_cell_close(&self->base.cell, false);
         return -1;
     }
-    Py_XSETREF(self->lock, lock);
+    set_lock(self, lock);
     return 0;
 }
 
@@ -293,7 +318,7 @@ static PyObject *condition_setstate(PyObject *op, PyObject *state)
     PyObject *lock, *slab, *index;
     if (!PyArg_ParseTuple(state, "OOO:__setstate__", &lock, &slab, &index)) return NULL;
     if (cmpy_cell_setstate(&SELF(op)->base, slab, index, CMP_CELL_CONDITION) < 0) return NULL;
-    Py_XSETREF(SELF(op)->lock, Py_NewRef(lock));
+    set_lock(SELF(op), Py_NewRef(lock));
     Py_RETURN_NONE;
 }
 
@@ -307,8 +332,11 @@ static PyMethodDef condition_methods[] = {
     {"notify", (PyCFunction)(void (*)(void))condition_notify, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("notify($self, /, n=1)\n--\n\nWakes the n that wait longest. Those whose process died do not count.")},
     {"notify_all", condition_notify_all, METH_NOARGS, PyDoc_STR("notify_all($self, /)\n--\n\nWakes all that wait.")},
+    {"acquire", (PyCFunction)(void (*)(void))condition_acquire, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("acquire($self, /, block=True, timeout=None)\n--\n\nTakes the lock.")},
+    {"release", condition_release, METH_NOARGS, PyDoc_STR("release($self, /)\n--\n\nGives the lock back.")},
     {"__enter__", condition_enter, METH_NOARGS, PyDoc_STR("__enter__($self, /)\n--\n\nTakes the lock.")},
-    {"__exit__", condition_exit, METH_VARARGS,
+    {"__exit__", (PyCFunction)(void (*)(void))condition_exit, METH_FASTCALL,
      PyDoc_STR("__exit__($self, exc_type=None, exc_value=None, exc_tb=None, /)\n--\n\nGives the lock back.")},
     {"__getstate__", condition_getstate, METH_NOARGS, NULL},
     {"__setstate__", condition_setstate, METH_O, NULL},
@@ -318,8 +346,6 @@ static PyMethodDef condition_methods[] = {
 
 static PyGetSetDef condition_getset[] = {
     CMPY_CELL_GETSET,
-    {"acquire", lock_attribute, NULL, PyDoc_STR("The lock's."), "acquire"},
-    {"release", lock_attribute, NULL, PyDoc_STR("The lock's."), "release"},
     {"_lock", condition_lock, NULL, PyDoc_STR("The lock."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -30,8 +30,7 @@ static int warn(struct cmpy_semlock *self, int32_t pid, bool keep)
     return code;
 }
 
-/* 1: taken, 0: not in time, -1 with an exception. */
-int cmpy_lock_take(struct cmpy_semlock *self, bool kept, bool keep_if_warned, int64_t deadline_ns)
+static int wait_for_lock(struct cmpy_semlock *self, bool kept, bool keep_if_warned, int64_t deadline_ns)
 {
     struct cmp_lock_take take = {.cell = &self->base.cell, .kept = kept};
     int code = cmpy_wait(call_take, &take, deadline_ns);
@@ -43,6 +42,15 @@ int cmpy_lock_take(struct cmpy_semlock *self, bool kept, bool keep_if_warned, in
     if (code == -EAGAIN || code == -ETIMEDOUT) return 0;
     if (code != CMPY_RAISED) cmpy_raise("acquire", code);
     return -1;
+}
+
+/* 1: taken, 0: not in time, -1 with an exception. */
+int cmpy_lock_take(struct cmpy_semlock *self, bool kept, bool keep_if_warned, int64_t deadline_ns)
+{
+    if (cmp_lockword_try(&self->base.cell, kept, &self->entered) < 0)
+        return wait_for_lock(self, kept, keep_if_warned, deadline_ns);
+    cmpy_semlock_took(self);
+    return 1;
 }
 
 static PyObject *taken(int code)
@@ -151,6 +159,9 @@ static int rlock_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     return init_lock(op, args, kwargs, "RLock", CMP_CELL_RLOCK);
 }
+
+const struct cmpy_semlock_methods cmpy_lock_methods = {lock_acquire, lock_release, lock_enter, lock_exit};
+const struct cmpy_semlock_methods cmpy_rlock_methods = {rlock_acquire, rlock_release, rlock_enter, rlock_exit};
 
 /* ---- reprs ---- */
 

@@ -59,6 +59,9 @@ static PyObject *semaphore_exit(PyObject *op, PyObject *const *Py_UNUSED(args), 
     return semaphore_release(op, NULL);
 }
 
+const struct cmpy_semlock_methods cmpy_semaphore_methods = {semaphore_acquire, semaphore_release, semaphore_enter,
+                                                            semaphore_exit};
+
 static PyObject *semaphore_get_value(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     if (!cmpy_cell_ready(&SELF(op)->base)) return NULL;

@@ -32,11 +32,14 @@ long cmpy_semlock_value(struct cmpy_semlock *self)
 
 /* ---- for Condition ---- */
 
-bool cmpy_semlock_check(struct cmpy_state *state, PyObject *lock)
+const struct cmpy_semlock_methods *cmpy_semlock_methods_of(struct cmpy_state *state, PyObject *lock)
 {
     PyObject *type = (PyObject *)Py_TYPE(lock);
-    return (type == state->lock_type || type == state->rlock_type || type == state->semaphore_type) &&
-           SELF(lock)->base.cell.shm != NULL;
+    const struct cmpy_semlock_methods *methods = NULL;
+    if (type == state->lock_type) methods = &cmpy_lock_methods;
+    if (type == state->rlock_type) methods = &cmpy_rlock_methods;
+    if (type == state->semaphore_type || type == state->bounded_semaphore_type) methods = &cmpy_semaphore_methods;
+    return methods != NULL && SELF(lock)->base.cell.shm != NULL ? methods : NULL;
 }
 
 void cmpy_semlock_let_go(struct cmpy_semlock *self, struct cmpy_semlock_held *held)

@@ -7,11 +7,13 @@
 
 #include "os/forkepoch.h"
 
+#include <pthread.h>
+
 /* What the stdlib keeps per process and object: how often this process has taken it more than given it back, and
  * which thread took it last. A forked child begins anew. Changed with the GIL held only. */
 struct cmpy_semlock {
     struct cmpy_cell base;
-    unsigned long thread;
+    pthread_t thread; /* which thread_ident is made of, and quicker to ask for */
     long count;
     uint32_t epoch;   /* the fork epoch that `count` belongs to */
     uint32_t entered; /* the lock word's epoch at the last take, for __exit__; a child forked inside keeps it */
@@ -24,7 +26,7 @@ static inline long cmpy_semlock_count(struct cmpy_semlock *self)
 
 static inline bool cmpy_semlock_is_mine(struct cmpy_semlock *self)
 {
-    return cmpy_semlock_count(self) > 0 && self->thread == PyThread_get_thread_ident();
+    return cmpy_semlock_count(self) > 0 && self->thread == pthread_self();
 }
 
 static inline void cmpy_semlock_add(struct cmpy_semlock *self, long change)
@@ -36,7 +38,7 @@ static inline void cmpy_semlock_add(struct cmpy_semlock *self, long change)
 static inline void cmpy_semlock_took(struct cmpy_semlock *self)
 {
     cmpy_semlock_add(self, 1);
-    self->thread = PyThread_get_thread_ident();
+    self->thread = pthread_self();
 }
 
 /* How many could take it now. */
@@ -44,7 +46,17 @@ long cmpy_semlock_value(struct cmpy_semlock *self);
 
 /* ---- for Condition, on objects whose type is exactly one of ours ---- */
 
-bool cmpy_semlock_check(struct cmpy_state *state, PyObject *lock);
+/* The methods of such a type, to be called without looking them up. */
+struct cmpy_semlock_methods {
+    PyObject *(*acquire)(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+    PyObject *(*release)(PyObject *op, PyObject *none);
+    PyObject *(*enter)(PyObject *op, PyObject *none);
+    PyObject *(*exit)(PyObject *op, PyObject *const *args, Py_ssize_t nargs);
+};
+extern const struct cmpy_semlock_methods cmpy_lock_methods, cmpy_rlock_methods, cmpy_semaphore_methods;
+
+/* NULL if the lock is not one of exactly our types, or not made yet. */
+const struct cmpy_semlock_methods *cmpy_semlock_methods_of(struct cmpy_state *state, PyObject *lock);
 
 /* What wait() gives up and gets back. */
 struct cmpy_semlock_held {

@@ -19,23 +19,32 @@ static uint32_t epoch_of(uint64_t word)
     return (uint32_t)(word >> CMP_LOCK_EPOCH_SHIFT);
 }
 
-static uint64_t taken_by(const struct cmp_lock_take *take, uint64_t epoch_bits)
+static uint64_t taken_by(cmp_owner me, bool kept, uint64_t epoch_bits)
 {
-    return epoch_bits | take->me | (take->kept ? CMP_LOCK_KEPT : 0);
+    return epoch_bits | me | (kept ? CMP_LOCK_KEPT : 0);
+}
+
+static inline int seize(struct cmp_cell_shm *shm, cmp_owner me, bool kept, uint32_t *epoch)
+{
+    uint64_t word = cmp_load(&shm->word, relaxed);
+    while ((word & CMP_LOCK_OWNER) == 0) {
+        /* acquire: what the last holder wrote; pairs with [lock.release]. */
+        if (!cmp_cas(&shm->word, &word, taken_by(me, kept, word & EPOCH_MASK), acquire, "lock.take")) continue;
+        *epoch = epoch_of(word);
+        return 0;
+    }
+    return -EAGAIN;
+}
+
+int cmp_lockword_try(struct cmp_cell *cell, bool kept, uint32_t *epoch)
+{
+    return seize(cell->shm, cmp_members_me(&cell->members), kept, epoch);
 }
 
 static int look(void *arg)
 {
     struct cmp_lock_take *take = arg;
-    _Atomic uint64_t *place = &take->cell->shm->word;
-    uint64_t word = cmp_load(place, relaxed);
-    while ((word & CMP_LOCK_OWNER) == 0) {
-        /* acquire: what the last holder wrote; pairs with [lock.release]. */
-        if (!cmp_cas(place, &word, taken_by(take, word & EPOCH_MASK), acquire, "lock.take")) continue;
-        take->epoch = epoch_of(word);
-        return 0;
-    }
-    return -EAGAIN;
+    return seize(take->cell->shm, take->me, take->kept, &take->epoch);
 }
 
 static bool is_free(void *arg)
@@ -52,7 +61,7 @@ static bool inherit(struct cmp_lock_take *take, int64_t believe_ns)
     cmp_owner owner = word & CMP_LOCK_OWNER;
     if (!(word & CMP_LOCK_KEPT) || owner == take->me || !cmp_cell_dead(cell, owner, believe_ns)) return false;
     int32_t pid = cmp_members_pid(&cell->members, owner);
-    uint64_t mine = taken_by(take, (word + EPOCH_STEP) & EPOCH_MASK);
+    uint64_t mine = taken_by(take->me, take->kept, (word + EPOCH_STEP) & EPOCH_MASK);
     if (!cmp_cas(&cell->shm->word, &word, mine, acq_rel, "lock.inherit")) return false;
     take->epoch = epoch_of(mine);
     take->abandoned = true;

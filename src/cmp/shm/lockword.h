@@ -36,6 +36,9 @@ struct cmp_lock_take {
     struct cmp_patience patience;
 };
 
+/* The usual case alone, a free lock: 0 with the epoch, else -EAGAIN. */
+int cmp_lockword_try(struct cmp_cell *cell, bool kept, uint32_t *epoch);
+
 /* 0: taken. -EAGAIN with deadline 0, else -ETIMEDOUT, -EINTR (call again). Also a mere try takes over from the dead,
  * but it asks who lives at most every 50 ms for one cell. */
 int cmp_lockword_take(struct cmp_lock_take *take, int64_t deadline_ns);
