@@ -16,7 +16,7 @@ enum outcome {
 };
 
 /* Payloads from this size on are referred to instead of copied. */
-#define REFER_FROM 4096
+#define REFER_FROM 1024
 /* Lists and tuples from this length on are tried as numbers of one kind. */
 #define BULK_FROM 8
 /* What a tag and its size take at most: every value starts by making room for that. */

@@ -9,7 +9,7 @@
 /* A pickler that has seen more than this is not kept: its memo never shrinks, and is wiped for each object. */
 #define KEEP_UP_TO ((size_t)64 << 10)
 /* Copied rather than referred to, as a part of its own costs about as much. */
-#define COPY_UP_TO 4096
+#define COPY_UP_TO 1024
 /* Copies of this size let other threads run meanwhile. */
 #define RELEASE_GIL_FROM ((size_t)1 << 20)
 

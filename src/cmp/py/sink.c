@@ -16,15 +16,15 @@ void cmpy_sink_init(struct cmpy_sink *sink)
     sink->allocated = CMPY_SINK_INLINE;
     sink->part_start = 0;
     sink->outside = 0;
-    sink->views = NULL;
+    sink->views = sink->views_inline;
     sink->nviews = 0;
-    sink->views_allocated = 0;
+    sink->views_allocated = CMPY_SINK_VIEWS;
 }
 
 void cmpy_sink_clear(struct cmpy_sink *sink)
 {
     while (sink->nviews > 0) PyBuffer_Release(&sink->views[--sink->nviews]);
-    PyMem_Free(sink->views);
+    if (sink->views != sink->views_inline) PyMem_Free(sink->views);
     if (sink->bytes != sink->bytes_inline) PyMem_Free(sink->bytes);
     if (sink->parts != sink->parts_inline) PyMem_Free(sink->parts);
     cmpy_sink_init(sink);
@@ -76,9 +76,11 @@ static int reserve_view(struct cmpy_sink *sink)
 {
     if (sink->nviews < sink->views_allocated) return 0;
     if (sink->views_allocated > INT_MAX / 4) return -1;
-    int allocated = sink->views_allocated == 0 ? 4 : 2 * sink->views_allocated;
-    Py_buffer *views = PyMem_Realloc(sink->views, (size_t)allocated * sizeof *views);
+    int allocated = 4 * sink->views_allocated;
+    Py_buffer *views = sink->views == sink->views_inline ? NULL : sink->views;
+    views = PyMem_Realloc(views, (size_t)allocated * sizeof *views);
     if (views == NULL) return -1;
+    if (sink->views == sink->views_inline) memcpy(views, sink->views_inline, (size_t)sink->nviews * sizeof *views);
     sink->views = views;
     sink->views_allocated = allocated;
     return 0;

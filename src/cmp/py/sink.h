@@ -13,6 +13,7 @@
 
 #define CMPY_SINK_INLINE 1024
 #define CMPY_SINK_PARTS 8
+#define CMPY_SINK_VIEWS 2
 
 struct cmpy_sink {
     struct iovec *parts;      /* valid after cmpy_sink_finish: what to hand to struct cmp_message */
@@ -27,6 +28,7 @@ struct cmpy_sink {
     int nviews, views_allocated;
     Py_buffer *views;         /* one for each thing referred to */
     struct iovec parts_inline[CMPY_SINK_PARTS];
+    Py_buffer views_inline[CMPY_SINK_VIEWS];
     unsigned char bytes_inline[CMPY_SINK_INLINE];
 };
 
