@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import queue
 import resource
 import threading
 from array import array
 
 import pytest
 
+import cmp
 from cmp._core import _decode, _encode
 
 MIB = 1 << 20
@@ -118,6 +120,15 @@ def test_the_cache_is_bounded():
         gc.collect()
     # Sixteen mappings at most; the rest of the allowance is malloc's.
     assert mapped_kib() - before < 16 * 2048 + 20_000
+
+
+def test_a_process_that_waits_gives_the_memory_back():
+    kept = [travel(Holder(bytearray(8 * MIB))).content for _ in range(4)]
+    del kept
+    before = mapped_kib()
+    with pytest.raises(queue.Empty):
+        cmp.Queue().get(timeout=1.05)
+    assert before - mapped_kib() >= 4 * 8 * 1024
 
 
 def test_a_small_buffer_does_not_hold_a_large_mapping():

@@ -198,6 +198,6 @@ def fuzz(seed: int, rounds: int) -> int:
     return survived
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 def test_mutants_of_valid_encodings_do_no_harm(seed):
-    assert fuzz(seed, 150) > 0
+    assert fuzz(seed, 80) > 0

@@ -12,7 +12,7 @@ from cmp._core import _decode, _encode
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
 
-settings = hypothesis.settings(max_examples=400, deadline=None,
+settings = hypothesis.settings(max_examples=100, deadline=None,
                                suppress_health_check=list(hypothesis.HealthCheck))
 scalars = (st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
            | st.text(st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF)))

@@ -1,7 +1,9 @@
 #include "py/bufcache.h"
 
-#include "py/codec.h"
+#include "os/clock.h"
+#include "os/forkepoch.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -9,10 +11,27 @@
 /* Below this malloc recycles memory well by itself, and a mapping's two madvise calls would show. */
 #define MAPPED_FROM ((size_t)1 << 20)
 #define HUGE_PAGE ((size_t)2 << 20)
+/* A pool's worth of arrays in flight. */
+#define KEPT_MAX 16
+#define KEPT_BYTES_MAX ((size_t)512 << 20)
+#define IDLE_NS (1000 * CMP_MS)
+
+struct mapping {
+    void *memory;
+    size_t size;
+};
+
+static struct {
+    struct mapping kept[KEPT_MAX]; /* oldest first */
+    int nkept;
+    size_t kept_bytes, limit_bytes;
+    int64_t used_ns;               /* when it was last taken from or given to */
+    uint32_t epoch;                /* whose mappings these are: a forked child has none of its parent's */
+} cache;
 
 struct buffer {
     PyObject_HEAD
-    struct cmpy_mapping mapping; /* size 0: `memory` is PyMem_RawMalloc's */
+    struct mapping mapping; /* size 0: `memory` is PyMem_RawMalloc's */
     void *memory;
     Py_ssize_t size;
 };
@@ -32,62 +51,63 @@ static void *mapping_new(size_t size)
     return memory + before;
 }
 
-/* The cache of this process: a forked child's is empty, since the parent's mappings did not follow it. */
-static void cache_own(struct cmpy_bufcache *cache)
+/* Before each use. A forked child's cache is empty, since its parent's mappings did not follow it. */
+static void cache_use(void)
 {
-    pid_t pid = getpid();
-    if (cache->pid == pid) return;
-    cache->pid = pid;
-    cache->nkept = 0;
-    cache->kept_bytes = 0;
+    if (cache.epoch != cmp_fork_epoch()) {
+        cache.epoch = cmp_fork_epoch();
+        cache.nkept = 0;
+        cache.kept_bytes = 0;
+    }
+    cache.used_ns = cmp_now_ns();
 }
 
-static struct cmpy_mapping cache_remove(struct cmpy_bufcache *cache, int i)
+static struct mapping cache_remove(int i)
 {
-    struct cmpy_mapping mapping = cache->kept[i];
-    cache->nkept--;
-    cache->kept_bytes -= mapping.size;
-    memmove(&cache->kept[i], &cache->kept[i + 1], (size_t)(cache->nkept - i) * sizeof mapping);
+    struct mapping mapping = cache.kept[i];
+    cache.nkept--;
+    cache.kept_bytes -= mapping.size;
+    memmove(&cache.kept[i], &cache.kept[i + 1], (size_t)(cache.nkept - i) * sizeof mapping);
     return mapping;
 }
 
-static void cache_give(struct cmpy_bufcache *cache, struct cmpy_mapping mapping)
+static void cache_drop_oldest(void)
 {
-    cache_own(cache);
-    if (mapping.size > cache->limit_bytes || madvise(mapping.memory, mapping.size, MADV_DONTFORK) < 0) {
+    struct mapping oldest = cache_remove(0);
+    munmap(oldest.memory, oldest.size);
+}
+
+static void cache_give(struct mapping mapping)
+{
+    cache_use();
+    if (mapping.size > cache.limit_bytes || madvise(mapping.memory, mapping.size, MADV_DONTFORK) < 0) {
         munmap(mapping.memory, mapping.size);
         return;
     }
-    while (cache->nkept == CMPY_BUFCACHE_SLOTS || cache->kept_bytes + mapping.size > cache->limit_bytes) {
-        struct cmpy_mapping oldest = cache_remove(cache, 0);
-        munmap(oldest.memory, oldest.size);
-    }
+    while (cache.nkept == KEPT_MAX || cache.kept_bytes + mapping.size > cache.limit_bytes) cache_drop_oldest();
     (void)madvise(mapping.memory, mapping.size, MADV_FREE);
-    cache->kept[cache->nkept++] = mapping;
-    cache->kept_bytes += mapping.size;
+    cache.kept[cache.nkept++] = mapping;
+    cache.kept_bytes += mapping.size;
 }
 
-/* The mapping last used that fits without wasting more than half of it. */
-static int cache_take(struct cmpy_bufcache *cache, size_t size, struct cmpy_mapping *mapping)
+/* The mapping last used that fits without wasting more than half of it; false if there is none. */
+static bool cache_take(size_t size, struct mapping *mapping)
 {
-    cache_own(cache);
-    for (int i = cache->nkept - 1; i >= 0; i--) {
-        if (cache->kept[i].size < size || cache->kept[i].size / 2 > size) continue;
-        *mapping = cache_remove(cache, i);
+    cache_use();
+    for (int i = cache.nkept - 1; i >= 0; i--) {
+        if (cache.kept[i].size < size || cache.kept[i].size / 2 > size) continue;
+        *mapping = cache_remove(i);
         /* It is about to hold an array, which a child must see. */
-        if (madvise(mapping->memory, mapping->size, MADV_DOFORK) == 0) return 0;
+        if (madvise(mapping->memory, mapping->size, MADV_DOFORK) == 0) return true;
         munmap(mapping->memory, mapping->size);
     }
-    return -1;
+    return false;
 }
 
-void cmpy_bufcache_trim(struct cmpy_bufcache *cache)
+void cmpy_bufcache_idle(void)
 {
-    cache_own(cache);
-    while (cache->nkept > 0) {
-        struct cmpy_mapping mapping = cache_remove(cache, cache->nkept - 1);
-        munmap(mapping.memory, mapping.size);
-    }
+    if (cache.nkept == 0 || cache.epoch != cmp_fork_epoch() || cmp_now_ns() - cache.used_ns < IDLE_NS) return;
+    while (cache.nkept > 0) cache_drop_oldest();
 }
 
 /* ---- the exporter ---- */
@@ -103,9 +123,9 @@ PyObject *cmpy_bufcache_new(struct cmpy_state *state, size_t size, void **memory
         self->memory = PyMem_RawMalloc(size);
     } else {
         size_t whole = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-        if (cache_take(&state->codec->bufcache, whole, &self->mapping) < 0) {
-            self->mapping = (struct cmpy_mapping){mapping_new(whole), whole};
-            if (self->mapping.memory == NULL) self->mapping.size = 0;
+        if (!cache_take(whole, &self->mapping)) {
+            self->mapping.memory = mapping_new(whole);
+            self->mapping.size = self->mapping.memory == NULL ? 0 : whole;
         }
         self->memory = self->mapping.memory;
     }
@@ -122,7 +142,7 @@ static void buffer_dealloc(PyObject *object)
     struct buffer *self = (struct buffer *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (self->mapping.size != 0) {
-        cache_give(&cmpy_state_of_type(type)->codec->bufcache, self->mapping);
+        cache_give(self->mapping);
     } else {
         PyMem_RawFree(self->memory);
     }
@@ -155,15 +175,13 @@ static PyType_Spec buffer_spec = {
 int cmpy_bufcache_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
-    /* An eighth of the machine, 1 GiB at most: enough for a few large arrays in flight. */
+#ifndef Py_GIL_DISABLED
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    size_t limit = (size_t)1 << 30;
-    if (pages > 0 && page > 0 && (size_t)pages / 8 * (size_t)page < limit) limit = (size_t)pages / 8 * (size_t)page;
-#ifdef Py_GIL_DISABLED
-    limit = 0; /* no lock guards the cache */
+    cache.limit_bytes = KEPT_BYTES_MAX;
+    /* An eighth of a small machine. */
+    size_t eighth = pages > 0 && page > 0 ? (size_t)pages / 8 * (size_t)page : KEPT_BYTES_MAX;
+    if (eighth < KEPT_BYTES_MAX) cache.limit_bytes = eighth;
 #endif
-    state->codec->bufcache.limit_bytes = limit;
-
     state->buffer_type = PyType_FromModuleAndSpec(module, &buffer_spec, NULL);
     return state->buffer_type == NULL ? -1 : 0;
 }

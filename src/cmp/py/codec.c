@@ -1,5 +1,6 @@
 #include "py/codec.h"
 
+#include "py/bufcache.h"
 #include "py/decode.h"
 #include "py/encode.h"
 #include "py/pickle.h"
@@ -73,8 +74,6 @@ void cmpy_codec_clear(struct cmpy_state *state)
 
 void cmpy_codec_free(struct cmpy_state *state)
 {
-    if (state->codec == NULL) return;
-    cmpy_bufcache_trim(&state->codec->bufcache);
     PyMem_Free(state->codec);
     state->codec = NULL;
 }

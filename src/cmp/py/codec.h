@@ -2,7 +2,6 @@
 #ifndef CMP_PY_CODEC_H
 #define CMP_PY_CODEC_H
 
-#include "py/bufcache.h"
 #include "py/memo.h"
 #include "py/names.h"
 #include "py/state.h"
@@ -10,7 +9,6 @@
 struct cmpy_codec {
     struct cmpy_memo memo;
     struct cmpy_names names;
-    struct cmpy_bufcache bufcache;
 };
 
 /* Adds the codec's types and its two functions for tests, and fills in the state's entries. */

@@ -1,6 +1,7 @@
 #include "py/wait.h"
 
 #include "os/clock.h"
+#include "py/bufcache.h"
 
 #include <errno.h>
 #include <math.h>
@@ -51,6 +52,7 @@ int cmpy_wait(cmpy_call call, void *arg, int64_t deadline_ns)
         if (code == -ETIMEDOUT && deadline_ns == CMPY_TRY) return -EAGAIN;
         if (code == -ETIMEDOUT && until_ns == deadline_ns) return code;
         if (code != -EINTR && code != -ETIMEDOUT) return code;
+        if (code == -ETIMEDOUT) cmpy_bufcache_idle();
         if (PyErr_CheckSignals() < 0) return CMPY_RAISED;
     }
 }
