@@ -163,11 +163,11 @@ TEST(claim_names_the_item_taken)
     CHECK_EQ(put_number(queue, 2, TRY), 0);
     CHECK_EQ(cmp_queue_take(queue, &taken, &claim, TRY), 0);
     CHECK_EQ(taken.index, 0);
-    CHECK_EQ(cmp_load(&claim, relaxed), 1);
+    CHECK_EQ(cmp_load(&claim, relaxed), CMP_QUEUE_CLAIM(7, 0));
     CHECK_EQ(cmp_queue_take(queue, &taken, &claim, TRY), 0);
-    CHECK_EQ(cmp_load(&claim, relaxed), 2);
+    CHECK_EQ(cmp_load(&claim, relaxed), CMP_QUEUE_CLAIM(7, 1));
     CHECK_EQ(cmp_queue_take(queue, &taken, &claim, TRY), -EAGAIN);
-    CHECK_EQ(cmp_load(&claim, relaxed), 2);
+    CHECK_EQ(cmp_load(&claim, relaxed), CMP_QUEUE_CLAIM(7, 1));
     fixture_close(&fixture);
 }
 

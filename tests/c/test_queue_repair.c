@@ -266,7 +266,7 @@ TEST(item_whose_take_returned_dies_with_its_taker)
 static void withdraw(void *arg, uint64_t head)
 {
     uint64_t *claim = arg;
-    if (*claim > head) *claim = 0;
+    if ((uint32_t)*claim > head) *claim = 0;
 }
 
 TEST(claim_of_a_dead_taker_is_withdrawn)

@@ -46,7 +46,7 @@
  * TAKE, under the take lock.
  *   1 at an end mark go on in chunk.next, by a local cursor
  *   2 copy the payload out; for a block: tenure := MEMBER(me)    [queue.hold]
- *   3 with a claim word: *claim := index + 1                     [queue.claim]
+ *   3 with a claim word: *claim := tag and index + 1             [queue.claim]
  *   4 head := index + 1, release                                 [queue.head]     <- here the item has left
  *   5 head_chunk := the cursor's chunk                           [queue.head_chunk]
  *     tenure(passed chunk) := MEMBER(me), freed after the lock   [queue.unchain]

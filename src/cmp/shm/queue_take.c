@@ -150,7 +150,7 @@ static int take_locked(struct taking *t, cmp_owner me, uint64_t head, uint64_t t
     }
     if (t->done == 0) return code != 0 ? code : -EUCLEAN;
     t->index = head;
-    if (t->claim != NULL) cmp_store(t->claim, head + 1, release, "queue.claim");
+    if (t->claim != NULL) cmp_store(t->claim, CMP_QUEUE_CLAIM(t->items[0].tag, head), release, "queue.claim");
     leave(t, head + t->done, &at, off, me);
     return 0;
 }
