@@ -1,7 +1,7 @@
 """The queues, under the standard library's names; they are written in C (cmp._core)."""
 
-from queue import Empty, Full
+from queue import Empty, Full  # noqa: F401  (as in the standard library's module)
 
-from cmp._core import JoinableQueue, Queue, ShutDown, SimpleQueue
+from cmp._core import JoinableQueue, Queue, ShutDown, SimpleQueue  # noqa: F401
 
-__all__ = ["Queue", "SimpleQueue", "JoinableQueue"]
+__all__ = ["JoinableQueue", "Queue", "SimpleQueue"]

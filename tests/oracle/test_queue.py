@@ -246,7 +246,9 @@ def test_queue_in_a_simple_queue_is_the_same_error(mp):
 def test_classes_take_subscripts(mp):
     for name in ("Queue", "JoinableQueue", "SimpleQueue"):
         kind = getattr(mp.queues, name)
-        if hasattr(getattr(multiprocessing.queues, name), "__class_getitem__"):  # SimpleQueue; from 3.12 on all
+        if hasattr(
+            getattr(multiprocessing.queues, name), "__class_getitem__"
+        ):  # SimpleQueue; from 3.12 on all
             assert kind[int].__origin__ is kind
 
 
@@ -362,7 +364,8 @@ def test_many_producers_and_takers_get_each_item_once_and_in_order(make, mp, max
         q.put(None)
     lists = [results.get(timeout=LONG_S) for _ in takers]
     finish(*takers)
-    assert sorted(sum(lists, [])) == sorted(sum([list(range(1000 * i, 1000 * i + 200)) for i in range(3)], []))
+    everything = [1000 * i + k for i in range(3) for k in range(200)]
+    assert sorted(item for taken in lists for item in taken) == everything
     for taken in lists:
         for i in range(3):
             mine = [item for item in taken if item // 1000 == i]

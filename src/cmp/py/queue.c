@@ -369,7 +369,7 @@ static PyObject *queue_on_queue_feeder_error(PyObject *Py_UNUSED(ignored), PyObj
     if (!PyArg_ParseTuple(args, "OO:_on_queue_feeder_error", &error, &object)) return NULL;
     if (!PyExceptionInstance_Check(error)) return PyErr_Format(PyExc_TypeError, "not an exception: %R", error);
     PyErr_Restore(Py_NewRef(Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error));
-    PyErr_Print();
+    PyErr_PrintEx(0); /* 0: sys.last_value would keep the frames, and what they hold */
     Py_RETURN_NONE;
 }
 
