@@ -6,7 +6,7 @@ PY      = $(VENV)/bin/python
 CC     ?= cc
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-c asan tsan layers clean
+.PHONY: help build test test-c asan tsan crash layers clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -52,6 +52,9 @@ bench-instructions: build  ## instructions per operation (callgrind), compared w
 
 demo: build  ## a real script under cmp, with its speed beside the standard library's
 	$(PY) bench/demo.py
+
+crash:  ## kill a process before and after every named store of the C layers
+	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=faults
 
 layers:  ## includes point down, headers stand alone, atomics go through the macros
 	@CC="$(CC)" $(PYTHON) tools/layers.py

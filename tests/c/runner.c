@@ -17,6 +17,7 @@
 
 static struct test *first, **last = &first;
 static const char *running = "?";
+static char note[160];
 
 void test_register(struct test *test)
 {
@@ -31,8 +32,13 @@ void test_fail(const char *file, int line, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s:%d: %s (pid %d): %s\n", file, line, running, (int)getpid(), text);
+    fprintf(stderr, "%s:%d: %s (pid %d)%s%s: %s\n", file, line, running, (int)getpid(), note[0] ? " at " : "", note, text);
     _exit(1);
+}
+
+void test_note(const char *text)
+{
+    snprintf(note, sizeof note, "%s", text);
 }
 
 pid_t test_child(void (*body)(void *), void *arg)

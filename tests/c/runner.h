@@ -32,6 +32,9 @@ void test_register(struct test *test);
 /* Ends the test, in whichever process or thread of it. */
 __attribute__((noreturn, format(printf, 3, 4))) void test_fail(const char *file, int line, const char *format, ...);
 
+/* What the test is at, for the message of a CHECK that fails from here on. */
+void test_note(const char *text);
+
 #define CHECK(fact)                                                            \
     do {                                                                       \
         if (!(fact)) test_fail(__FILE__, __LINE__, "not so: %s", #fact);       \
