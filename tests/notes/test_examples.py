@@ -1,11 +1,10 @@
 """Every runnable example of the notes: by the oracle, by `python -m cmp`, by the changed import line, and by cmp alone,
 where the standard library's queues, pools, locks and process start raise."""
 
-import os
 from pathlib import Path
 
 import pytest
-from support import launch, places
+from support import launch, leaks, places
 from support.programs import PROGRAMS, Program
 
 JOBS = [(program, way, False) for program in PROGRAMS for way in (*launch.WAYS, launch.ALONE)]
@@ -23,10 +22,9 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     notes = places.need_notes()
     here = [item for item in request.session.items if item.path == Path(__file__)]
     wanted = [item.callspec.params["job"] for item in here if hasattr(item, "callspec")]
-    before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    before = leaks.Snapshot()
     done = launch.run_all(wanted, notes, tmp_path_factory.mktemp("notes"))
-    left = set(os.listdir("/dev/shm")) - before if os.path.isdir("/dev/shm") else set()
-    assert not left, f"left in /dev/shm: {left}"
+    assert not before.left_over()
     return done
 
 

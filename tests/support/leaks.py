@@ -55,8 +55,9 @@ def descriptors() -> set[tuple[int, str]]:
 
 
 def shared_files() -> set[str]:
+    """Files only: semaphores and segments are files, while a folder is some other program's temporary one."""
     folder = Path("/dev/shm")
-    return set(os.listdir(folder)) if folder.is_dir() else set()
+    return {entry.name for entry in os.scandir(folder) if entry.is_file()} if folder.is_dir() else set()
 
 
 def kill_children(since: Snapshot) -> None:

@@ -77,3 +77,17 @@ def test_a_leaking_test_fails(tmp_path):
         env={"PYTHONPATH": os.fspath(places.ROOT / "tests")},
     )
     assert "3 passed, 1 error" in ended.stdout and "left behind: descriptor" in ended.stdout
+
+
+def test_missing_notes_are_a_skip_that_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("CMP_NOTES", os.fspath(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="CMP_NOTES"):
+        places.need_notes()
+
+
+def test_missing_notes_are_a_failure_in_ci(tmp_path, monkeypatch):
+    monkeypatch.setenv("CMP_NOTES", os.fspath(tmp_path))
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="CMP_NOTES"):
+        places.need_notes()
