@@ -53,7 +53,7 @@ static void throw_token(struct bin *bin)
 
 static int wait_token(struct bin *bin, int64_t deadline_ns, int64_t spin_ns)
 {
-    return cmp_eventcount_wait(&bin->ec, take_token, more_tokens, bin, deadline_ns, spin_ns);
+    return cmp_eventcount_wait(&bin->ec, take_token, more_tokens, bin, deadline_ns, spin_ns, NULL);
 }
 
 static uint32_t state(struct bin *bin)

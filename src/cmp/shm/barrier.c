@@ -118,7 +118,7 @@ int cmp_barrier_wait(struct cmp_barrier_wait *wait, int64_t deadline_ns)
         if (code != -EAGAIN || deadline_ns <= 0) return code;
         bool acting = cmp_load(&cell->shm->word, acquire) & ACTOR_MASK;
         code = cmp_cell_wait(&cell->shm->changed, look, NULL, wait, acting ? INT64_MAX : deadline_ns, SPIN_NS,
-                             &wait->patience);
+                             &cell->spin, &wait->patience);
         if (code == -EINTR) break_dead_action(cell);
         if (code != -ETIMEDOUT && code != -EAGAIN) return code;
         if (break_own(wait)) return -EPIPE;

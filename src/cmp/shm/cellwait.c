@@ -9,7 +9,8 @@
 #define LAST_SLICE_NS (320 * CMP_MS)
 
 int cmp_cell_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*more)(void *), void *arg,
-                  int64_t deadline_ns, int64_t spin_ns, struct cmp_patience *patience)
+                  int64_t deadline_ns, int64_t spin_ns, struct cmp_spin *learnt,
+                  struct cmp_patience *patience)
 {
     if (deadline_ns <= 0) return look(arg);
     bool first = patience->slice_ns == 0;
@@ -17,7 +18,8 @@ int cmp_cell_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*more)(v
     int64_t now_ns = cmp_now_ns();
     int64_t slice_end_ns = now_ns + patience->slice_ns;
     bool last = deadline_ns <= slice_end_ns;
-    int code = cmp_eventcount_wait(ec, look, more, arg, last ? deadline_ns : slice_end_ns, first ? spin_ns : 0);
+    int code = cmp_eventcount_wait(ec, look, more, arg, last ? deadline_ns : slice_end_ns, first ? spin_ns : 0,
+                                   learnt);
     if (code != -ETIMEDOUT || last) return code;
     patience->slice_ns = patience->slice_ns * 2 < LAST_SLICE_NS ? patience->slice_ns * 2 : LAST_SLICE_NS;
     return -EINTR;

@@ -7,7 +7,6 @@
 
 /* As for an event (flag.c): the answer to a notification takes some microseconds of Python. */
 #define SPIN_NS INT64_C(20000)
-#define LOOKS_PER_CLOCK 8
 #define FIRST_SLICE_NS (20 * CMP_MS)
 #define LAST_SLICE_NS (320 * CMP_MS)
 
@@ -88,16 +87,11 @@ static void pass_on(struct cmp_cell *cell)
     }
 }
 
-static int spin(struct cmp_ticket_shm *ticket, int64_t until_ns)
+static int look_at_ticket(void *arg)
 {
-    do {
-        for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
-            /* acquire: pairs with [ticket.notify]. */
-            if (cmp_load(&ticket->state, acquire) == CMP_TICKET_NOTIFIED) return 0;
-            cmp_relax();
-        }
-    } while (cmp_now_ns() < until_ns);
-    return -EAGAIN;
+    const struct cmp_ticket_shm *ticket = arg;
+    /* acquire: pairs with [ticket.notify]. */
+    return cmp_load(&ticket->state, acquire) == CMP_TICKET_NOTIFIED ? 0 : -EAGAIN;
 }
 
 static int sleep_on_ticket(struct cmp_condition_wait *wait, int64_t deadline_ns)
@@ -109,8 +103,7 @@ static int sleep_on_ticket(struct cmp_condition_wait *wait, int64_t deadline_ns)
     int64_t now_ns = cmp_now_ns();
     if (*slice_ns == 0) {
         *slice_ns = FIRST_SLICE_NS;
-        int64_t until_ns = deadline_ns - now_ns < SPIN_NS ? deadline_ns : now_ns + SPIN_NS;
-        if (spin(ticket, until_ns) == 0) return 0;
+        if (cmp_spin(&wait->cell->spin, look_at_ticket, ticket, deadline_ns, SPIN_NS) == 0) return 0;
     }
     uint32_t state = CMP_TICKET_WAITING;
     /* Once asleep it stays so: a notifier wakes in vain a waiter that is just looking, which harms nobody. */
@@ -151,7 +144,7 @@ int cmp_condition_sleep(struct cmp_condition_wait *wait, int64_t deadline_ns)
     if (wait->ticket != NULL) return sleep_on_ticket(wait, deadline_ns);
     if (wait->granted) return 0;
     return cmp_cell_wait(&wait->cell->shm->crowd, look_in_crowd, more_for_crowd, wait, deadline_ns, SPIN_NS,
-                         &wait->patience);
+                         &wait->cell->spin, &wait->patience);
 }
 
 static bool leave_crowd(struct cmp_condition_wait *wait)

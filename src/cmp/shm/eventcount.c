@@ -34,9 +34,6 @@
 #define FIRST_SLICE_NS (50 * CMP_MS)
 #define LAST_SLICE_NS (500 * CMP_MS)
 
-/* A clock read costs as much as this many looks at a word. */
-#define LOOKS_PER_CLOCK 8
-
 static uint32_t with_state(uint32_t word, uint32_t state)
 {
     return (word & ~STATE_MASK) | state;
@@ -108,20 +105,6 @@ void cmp_eventcount_notify_all(struct cmp_eventcount *ec)
     }
 }
 
-static int spin(int (*look)(void *), void *arg, int64_t deadline_ns, int64_t spin_ns)
-{
-    int64_t now_ns = cmp_now_ns();
-    int64_t end_ns = deadline_ns - now_ns < spin_ns ? deadline_ns : now_ns + spin_ns;
-    do {
-        for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
-            cmp_relax();
-            int code = look(arg);
-            if (code != -EAGAIN) return code;
-        }
-    } while (cmp_now_ns() < end_ns);
-    return -EAGAIN;
-}
-
 /* The last act of one that has prepared: nothing that a notifier left to it may be left lying. */
 static void hand_on(struct cmp_eventcount *ec, bool (*more)(void *), void *arg)
 {
@@ -130,11 +113,11 @@ static void hand_on(struct cmp_eventcount *ec, bool (*more)(void *), void *arg)
 }
 
 int cmp_eventcount_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*more)(void *), void *arg,
-                        int64_t deadline_ns, int64_t spin_ns)
+                        int64_t deadline_ns, int64_t spin_ns, struct cmp_spin *learnt)
 {
     int code = look(arg);
     if (code != -EAGAIN || deadline_ns <= 0) return code;
-    if (spin_ns > 0) code = spin(look, arg, deadline_ns, spin_ns);
+    if (spin_ns > 0) code = cmp_spin(learnt, look, arg, deadline_ns, spin_ns);
     if (code != -EAGAIN) return code; /* never prepared, so nothing is owed */
     int64_t slice_ns = FIRST_SLICE_NS;
     for (;;) {

@@ -23,6 +23,7 @@
 #define CMP_SHM_EVENTCOUNT_H
 
 #include "os/atomics.h"
+#include "shm/spin.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -54,11 +55,11 @@ static inline bool cmp_eventcount_quiet(struct cmp_eventcount *ec)
 void cmp_eventcount_notify_one(struct cmp_eventcount *ec);
 void cmp_eventcount_notify_all(struct cmp_eventcount *ec);
 
-/* The whole loop, the only one: calls look(arg) until it returns other than -EAGAIN, spinning for spin_ns first,
- * then sleeping. Gives look's result, -ETIMEDOUT, -EAGAIN (deadline 0 or earlier: one look), or -EINTR (a signal came
+/* The whole loop, the only one: calls look(arg) until it returns other than -EAGAIN, spinning for spin_ns first
+ * (or longer, as `learnt` says: shm/spin.h, NULL for never), then sleeping. Gives look's result, -ETIMEDOUT, -EAGAIN (deadline 0 or earlier: one look), or -EINTR (a signal came
  * while it slept: nothing was taken; the caller runs handlers and calls again with the same deadline).
  * more(arg) says whether the condition still holds for another; NULL: it may (each that leaves then wakes one). */
 int cmp_eventcount_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*more)(void *), void *arg,
-                        int64_t deadline_ns, int64_t spin_ns);
+                        int64_t deadline_ns, int64_t spin_ns, struct cmp_spin *learnt);
 
 #endif

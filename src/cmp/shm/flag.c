@@ -38,5 +38,6 @@ static int look(void *arg)
 int cmp_flag_wait(struct cmp_flag_wait *wait, int64_t deadline_ns)
 {
     if (wait->sets == 0) wait->sets = (cmp_load(&wait->cell->shm->word, acquire) >> 1) + 1;
-    return cmp_cell_wait(&wait->cell->shm->changed, look, NULL, wait, deadline_ns, SPIN_NS, &wait->patience);
+    return cmp_cell_wait(&wait->cell->shm->changed, look, NULL, wait, deadline_ns, SPIN_NS,
+                         &wait->cell->spin, &wait->patience);
 }

@@ -75,7 +75,8 @@ int cmp_lockword_take(struct cmp_lock_take *take, int64_t deadline_ns)
     take->me = cmp_members_me(&cell->members);
     if (look(take) == 0) return 0;
     if (deadline_ns <= 0) return inherit(take, TRY_BELIEVES_NS) ? 0 : -EAGAIN;
-    int code = cmp_cell_wait(&cell->shm->changed, look, is_free, take, deadline_ns, SPIN_NS, &take->patience);
+    int code = cmp_cell_wait(&cell->shm->changed, look, is_free, take, deadline_ns, SPIN_NS,
+                             &cell->spin, &take->patience);
     if ((code == -EINTR || code == -ETIMEDOUT) && inherit(take, WAIT_BELIEVES_NS)) return 0;
     return code;
 }

@@ -195,7 +195,7 @@ static bool has_items(void *arg)
 int cmp_queue_wait(struct cmp_queue *queue, int64_t deadline_ns)
 {
     return cmp_eventcount_wait(&queue->shm->items, look_for_items, has_items, queue, deadline_ns,
-                               cmp_queue_spin_ns(queue->shm));
+                               cmp_queue_spin_ns(queue->shm), &queue->for_items);
 }
 
 void cmp_queue_disturb(struct cmp_queue *queue)
@@ -303,5 +303,5 @@ static int look_for_idle(void *arg)
 int cmp_queue_join(struct cmp_queue *queue, int64_t deadline_ns)
 {
     struct joining joining = {.queue = queue, .tail = cmp_load(&queue->shm->tail, acquire)};
-    return cmp_eventcount_wait(&queue->shm->dones_ec, look_for_idle, NULL, &joining, deadline_ns, 0);
+    return cmp_eventcount_wait(&queue->shm->dones_ec, look_for_idle, NULL, &joining, deadline_ns, 0, NULL);
 }

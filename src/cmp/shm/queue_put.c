@@ -198,7 +198,7 @@ static int put_batch(struct putting *p)
     int code = p->deadline_ns == 0
                    ? attempt(p)
                    : cmp_eventcount_wait(&queue->shm->room, look_put, has_room, p, p->deadline_ns,
-                                         cmp_queue_spin_ns(queue->shm));
+                                         cmp_queue_spin_ns(queue->shm), &queue->for_room);
     if (code != 0) {
         for (size_t i = p->done; i < p->prepared; i++)
             if (p->blocks[i] != 0) cmp_block_free(queue->segment, p->blocks[i]);

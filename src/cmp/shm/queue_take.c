@@ -250,7 +250,7 @@ static int take(struct taking *t)
     int code = t->deadline_ns == 0
                    ? attempt(t)
                    : cmp_eventcount_wait(&queue->shm->items, look_take, has_items, t, t->deadline_ns,
-                                         cmp_queue_spin_ns(queue->shm));
+                                         cmp_queue_spin_ns(queue->shm), &queue->for_items);
     if (t->deadline_ns != 0) cmp_queue_sweep_if_due(queue);
     return code;
 }

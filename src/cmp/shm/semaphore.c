@@ -30,7 +30,8 @@ static bool is_positive(void *arg)
 
 int cmp_semaphore_take(struct cmp_semaphore_take *take, int64_t deadline_ns)
 {
-    return cmp_cell_wait(&take->cell->shm->changed, look, is_positive, take, deadline_ns, SPIN_NS, &take->patience);
+    return cmp_cell_wait(&take->cell->shm->changed, look, is_positive, take, deadline_ns, SPIN_NS,
+                         &take->cell->spin, &take->patience);
 }
 
 int cmp_semaphore_release(struct cmp_cell *cell)

@@ -77,6 +77,7 @@ struct cmp_slab {
 struct cmp_cell {
     struct cmp_cell_shm *shm; /* NULL: closed */
     struct cmp_members members;
+    struct cmp_spin spin;
     bool own_page; /* anonymous, unmapped with the handle */
     /* Whom this process last found alive, and when: asking costs some microseconds. */
     _Atomic uint64_t seen_alive;

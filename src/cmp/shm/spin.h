@@ -1,0 +1,27 @@
+/* Spinning: looking again and again for a few microseconds before going to sleep.
+ *
+ * Two processes that answer each other are in one of two steady states. Either each answer comes within the other's
+ * short spin, and a round trip costs about a microsecond; or both sleep, each wake-up takes the kernel (and the
+ * hypervisor, whose processor has gone idle) longer than the other's short spin, so both go on sleeping, and a round
+ * trip costs thirty. A single waiter that holds out for one wake-up's time brings the pair from the second state to
+ * the first. So now and then a waiter spins long: at once after a run of quick answers, else at ever greater
+ * distances, as long spins do not lead to quick answers (the other side computes, or has no processor to run on). */
+#ifndef CMP_SHM_SPIN_H
+#define CMP_SHM_SPIN_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* What one process has learnt at one place of waiting. Private to the process, zeros at first; threads may share it:
+ * a lost update only makes a long spin come sooner or later. */
+struct cmp_spin {
+    _Atomic uint32_t quick;   /* answers in a row within the short spin */
+    _Atomic uint32_t skip;    /* short spins that may still fail before a long one */
+    _Atomic uint32_t backoff; /* what skip is set to next */
+};
+
+/* Calls look(arg) until it gives other than -EAGAIN: for short_ns, or longer where `learnt` (NULL: never) says that it
+ * is time for that; not beyond the deadline. */
+int cmp_spin(struct cmp_spin *learnt, int (*look)(void *), void *arg, int64_t deadline_ns, int64_t short_ns);
+
+#endif
