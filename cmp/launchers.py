@@ -13,6 +13,12 @@ class SpawnPopen(_core.Popen, popen_spawn_posix.Popen):
     method = "spawn"
     __init__ = popen_spawn_posix.Popen.__init__
 
+    def duplicate_for_child(self, fd):
+        """A descriptor that several objects refer to travels once: the stdlib's launcher refuses it twice."""
+        if fd not in self._fds:
+            self._fds.append(fd)
+        return fd
+
 
 class ForkServerPopen(popen_forkserver.Popen):
     method = "forkserver"
