@@ -32,7 +32,8 @@ struct barrier_call {
 static int call_wait(void *arg, int64_t deadline_ns)
 {
     struct barrier_call *call = arg;
-    return cmp_barrier_wait(&call->wait, deadline_ns == CMPY_TRY ? 0 : call->deadline_ns);
+    int over = cmp_cell_look(call->wait.cell);
+    return over < 0 ? over : cmp_barrier_wait(&call->wait, deadline_ns == CMPY_TRY ? 0 : call->deadline_ns);
 }
 
 /* Runs the action, which all others wait for; 0, -EPIPE, or CMPY_RAISED. */
@@ -53,7 +54,7 @@ static PyObject *barrier_wait(PyObject *op, PyObject *const *args, Py_ssize_t na
     if (cmpy_deadline(1, timeout == Py_None ? self->timeout : timeout, &call.deadline_ns) < 0) return NULL;
     if (call.deadline_ns == CMPY_TRY) call.deadline_ns = 1; /* long past: who does not pass at once, breaks it */
     int code = cmpy_wait(call_wait, &call, call.deadline_ns);
-    if (code == CMPY_RAISED) cmp_barrier_withdraw(&call.wait);
+    if (code == CMPY_RAISED || code == -ESHUTDOWN) cmp_barrier_withdraw(&call.wait);
     if (code == 0 && call.wait.acts) code = act(self, &call.wait);
     if (code == 0) return PyLong_FromLong(call.wait.index);
     if (code == -EPIPE) PyErr_SetNone(cmpy_state_of_type(Py_TYPE(op))->broken_barrier_error);

@@ -1,6 +1,7 @@
 #include "py/cell.h"
 
 #include "py/errors.h"
+#include "py/life.h"
 #include "py/slab.h"
 #include "py/wait.h"
 
@@ -98,6 +99,7 @@ int cmpy_cell_traverse(PyObject *op, visitproc visit, void *arg)
     struct cmpy_cell *self = (struct cmpy_cell *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->slab);
+    Py_VISIT(self->life);
     Py_VISIT(self->dict);
     return 0;
 }
@@ -116,6 +118,7 @@ void cmpy_cell_dealloc(PyObject *op, bool owns)
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs(op);
     (void)cmpy_cell_clear(op);
     cmp_cell_close(&self->cell, owns);
+    Py_CLEAR(self->life);
     Py_CLEAR(self->slab);
     type->tp_free(op);
     Py_DECREF(type);
@@ -172,4 +175,39 @@ PyObject *cmpy_only_timeout(const char *function, PyObject *const *args, Py_ssiz
     PyObject *timeout = NULL;
     if (unpack(function, names, &timeout, 1, args, nargs, kwnames) < 0) return NULL;
     return timeout == NULL ? Py_None : timeout;
+}
+
+/* ---- kept by a manager ---- */
+
+PyDoc_STRVAR(watch_doc,
+"watch($module, obj, life, /)\n--\n\n"
+"From now on whoever waits for this lock, condition, event or barrier here gets EOFError when the manager ends.");
+
+static PyObject *watch(PyObject *module, PyObject *args)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    PyObject *object, *life;
+    if (!PyArg_ParseTuple(args, "OO:watch", &object, &life)) return NULL;
+    PyObject *kinds[] = {state->semlock_type, state->condition_type, state->event_type, state->barrier_type};
+    bool ours = false;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) ours |= PyObject_TypeCheck(object, (PyTypeObject *)kinds[i]);
+    if (!ours) return PyErr_Format(PyExc_TypeError, "not a lock, condition, event or barrier of cmp: %R", object);
+    const struct cmp_life *watched = cmpy_life_get(state, life);
+    if (watched == NULL) return NULL;
+    struct cmpy_cell *cell = (struct cmpy_cell *)object;
+    if (cell->life == NULL) { /* once: a thread may be waiting, and looking, meanwhile */
+        cell->life = Py_NewRef(life);
+        cell->cell.life = watched;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef cell_functions[] = {
+    {"watch", watch, METH_VARARGS, watch_doc},
+    {0},
+};
+
+int cmpy_cell_add(PyObject *module)
+{
+    return PyModule_AddFunctions(module, cell_functions);
 }

@@ -14,9 +14,13 @@ struct cmpy_cell {
     PyObject *slab; /* NULL: the cell is a page of its own, which only fork hands on */
     PyObject *dict;
     PyObject *weakrefs;
+    PyObject *life; /* of the manager that keeps it, or NULL; cell.life looks into it */
     uint32_t index; /* in the slab */
     struct cmp_cell cell;
 };
+
+/* watch(): objects that a manager keeps. */
+int cmpy_cell_add(PyObject *module);
 
 /* For tp_members of each type. */
 #define CMPY_CELL_MEMBERS                                                                                \

@@ -3,12 +3,12 @@
 #include "os/eventfd.h"
 #include "os/forkepoch.h"
 #include "py/decode.h"
+#include "py/descriptor.h"
 #include "py/encode.h"
 #include "py/errors.h"
 #include "py/wait.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 /* --- its life --- */
@@ -68,26 +68,14 @@ PyObject *cmpy_channel_export(struct cmpy_channel *channel)
 {
     if (!cmp_segment_owns_fd(&channel->segment) || !cmp_queue_owns_eventfd(&channel->queue))
         return cmpy_raise("Queue: its descriptors were closed", -EBADF);
-    PyObject *memory = PyObject_CallFunction(channel->state->dup_fd, "i", channel->segment.fd);
+    PyObject *memory = cmpy_descriptor_export(channel->state, channel->segment.fd);
     if (memory == NULL) return NULL;
-    PyObject *event = PyObject_CallFunction(channel->state->dup_fd, "i", channel->event_fd);
+    PyObject *event = cmpy_descriptor_export(channel->state, channel->event_fd);
     if (event == NULL) {
         Py_DECREF(memory);
         return NULL;
     }
     return Py_BuildValue("(NN)", memory, event);
-}
-
-/* The descriptor inside a DupFd, ours now, and closed in what this process executes. */
-static int detach(PyObject *exported, Py_ssize_t i)
-{
-    PyObject *number = PyObject_CallMethod(PyTuple_GET_ITEM(exported, i), "detach", NULL);
-    if (number == NULL) return -1;
-    int fd = (int)PyLong_AsLong(number);
-    Py_DECREF(number);
-    if (fd == -1 && PyErr_Occurred()) return -1;
-    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-    return fd;
 }
 
 struct cmpy_channel *cmpy_channel_import(struct cmpy_state *state, PyObject *exported)
@@ -98,9 +86,9 @@ struct cmpy_channel *cmpy_channel_import(struct cmpy_state *state, PyObject *exp
     }
     struct cmpy_channel *channel = channel_new(state);
     if (channel == NULL) return NULL;
-    int fd = detach(exported, 0);
+    int fd = cmpy_descriptor_import(PyTuple_GET_ITEM(exported, 0));
     if (fd < 0) goto failed;
-    channel->event_fd = detach(exported, 1);
+    channel->event_fd = cmpy_descriptor_import(PyTuple_GET_ITEM(exported, 1));
     if (channel->event_fd < 0) goto failed;
     int code = cmp_segment_attach(&channel->segment, fd);
     if (code < 0) {

@@ -90,7 +90,8 @@ static int get_back(struct condition *self, const struct cmpy_semlock_held *held
 
 static int call_sleep(void *arg, int64_t deadline_ns)
 {
-    return cmp_condition_sleep(arg, deadline_ns);
+    int over = cmp_cell_look(((struct cmp_condition_wait *)arg)->cell);
+    return over < 0 ? over : cmp_condition_sleep(arg, deadline_ns);
 }
 
 /* 1: notified, 0: not in time, -1 with an exception. The lock is held again, unless getting it back was interrupted. */
@@ -105,6 +106,10 @@ static int wait_until(struct condition *self, int64_t deadline_ns)
     }
     int code = cmpy_wait(call_sleep, &wait, deadline_ns);
     bool notified = cmp_condition_leave(&wait);
+    if (code == -ESHUTDOWN) {
+        cmpy_raise("Condition.wait", code);
+        code = CMPY_RAISED;
+    }
     if (code == CMPY_RAISED) {
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);

@@ -17,6 +17,7 @@ PyObject *cmpy_raise(const char *operation, int code)
                             operation);
     case -EPROTO:
         return PyErr_Format(PyExc_RuntimeError, "%s: not shared memory of this version of cmp", operation);
+    case -ESHUTDOWN: return PyErr_Format(PyExc_EOFError, "%s: the manager has ended", operation);
     default: break;
     }
     PyObject *error = PyObject_CallFunction(PyExc_OSError, "iN", -code,

@@ -6,7 +6,8 @@
 #include <Python.h>
 
 /* Sets the exception for `code` unless one is set already, and gives NULL. `operation` reads "Queue.put". -ENOMEM is
- * MemoryError, -EXDEV and -EPROTO are RuntimeError with the reason in words, the rest OSError with errno and name.
+ * MemoryError, -EXDEV and -EPROTO are RuntimeError with the reason in words, -ESHUTDOWN (a manager has ended while its
+ * object was waited for) EOFError, the rest OSError with errno and name.
  * What a caller wants to say in the stdlib's words (Empty, Full, ValueError) it says itself before coming here. */
 PyObject *cmpy_raise(const char *operation, int code);
 

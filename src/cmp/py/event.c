@@ -46,7 +46,8 @@ static PyObject *event_clear(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 static int call_wait(void *arg, int64_t deadline_ns)
 {
-    return cmp_flag_wait(arg, deadline_ns);
+    int over = cmp_cell_look(((struct cmp_flag_wait *)arg)->cell);
+    return over < 0 ? over : cmp_flag_wait(arg, deadline_ns);
 }
 
 static PyObject *event_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

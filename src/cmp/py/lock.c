@@ -12,7 +12,8 @@
 
 static int call_take(void *arg, int64_t deadline_ns)
 {
-    return cmp_lockword_take(arg, deadline_ns);
+    int over = cmp_cell_look(((struct cmp_lock_take *)arg)->cell);
+    return over < 0 ? over : cmp_lockword_take(arg, deadline_ns);
 }
 
 /* Says that the holder died. Where warnings are errors the lock is given back first, unless `keep`. */

@@ -4,8 +4,12 @@
 #include "py/channel.h"
 #include "py/codec.h"
 #include "py/barrier.h"
+#include "py/cell.h"
 #include "py/condition.h"
+#include "py/descriptor.h"
 #include "py/event.h"
+#include "py/life.h"
+#include "py/managerqueue.h"
 #include "py/parent.h"
 #include "py/popen.h"
 #include "py/process.h"
@@ -121,6 +125,7 @@ static int module_exec(PyObject *module)
     if (cmpy_event_add(module) < 0 || cmpy_barrier_add(module) < 0) return -1;
     if (cmpy_channel_add(module) < 0 || cmpy_reader_add(module) < 0) return -1;
     if (cmpy_queue_add(module) < 0 || cmpy_simplequeue_add(module) < 0) return -1;
+    if (cmpy_cell_add(module) < 0 || cmpy_descriptor_add(module) < 0 || cmpy_life_add(module) < 0 || cmpy_managerqueue_add(module) < 0) return -1;
     return 0;
 }
 

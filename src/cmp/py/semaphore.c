@@ -11,7 +11,8 @@
 
 static int call_take(void *arg, int64_t deadline_ns)
 {
-    return cmp_semaphore_take(arg, deadline_ns);
+    int over = cmp_cell_look(((struct cmp_semaphore_take *)arg)->cell);
+    return over < 0 ? over : cmp_semaphore_take(arg, deadline_ns);
 }
 
 /* 1: taken, 0: not in time, -1 with an exception. */

@@ -1,5 +1,6 @@
 #include "shm/life.h"
 
+#include "os/forkepoch.h"
 #include "os/memfd.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ int cmp_life_begin(struct cmp_life *life)
     if (code == 0) code = cmp_mutex_try(&made.shm->held);
     if (code == 0) {
         made.shm->magic = MAGIC;
+        made.serving = cmp_fork_epoch();
         *life = made;
         return 0;
     }
@@ -59,6 +61,10 @@ int cmp_life_attach(struct cmp_life *life, int fd)
 void cmp_life_leave(struct cmp_life *life)
 {
     if (life->shm == NULL) return;
+    if (life->serving == cmp_fork_epoch()) { /* a forked child's copy is not its to close */
+        cmp_life_close(life);
+        cmp_mutex_unlock(&life->shm->held);
+    }
     munmap(life->shm, PAGE_BYTES);
     close(life->fd);
     *life = (struct cmp_life){.fd = -1};

@@ -23,6 +23,7 @@ struct cmp_life_shm {
 struct cmp_life {
     struct cmp_life_shm *shm; /* NULL: no handle */
     int fd;
+    uint32_t serving; /* the server's own handle: cmp_fork_epoch() of its process; 0 in a client */
 };
 
 enum cmp_life_state { CMP_LIFE_ON, CMP_LIFE_CLOSED, CMP_LIFE_LOST };
@@ -31,7 +32,8 @@ enum cmp_life_state { CMP_LIFE_ON, CMP_LIFE_CLOSED, CMP_LIFE_LOST };
 int cmp_life_begin(struct cmp_life *life);
 /* Takes over fd on success. -EPROTO: no such page. */
 int cmp_life_attach(struct cmp_life *life, int fd);
-/* Unmaps; the server's page stays held. */
+/* Unmaps. The server's thread closes its page and lets go of it first: the C library's list of held mutexes must not
+ * lead into unmapped memory. */
 void cmp_life_leave(struct cmp_life *life);
 
 /* A few ns. */

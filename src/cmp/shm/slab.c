@@ -236,3 +236,8 @@ void cmp_cell_sweep(struct cmp_cell *cell)
     }
     cmp_mutex_unlock(&shm->sweeping);
 }
+
+int cmp_cell_look(const struct cmp_cell *cell)
+{
+    return cell->life == NULL || cmp_life_state(cell->life) == CMP_LIFE_ON ? 0 : -ESHUTDOWN;
+}

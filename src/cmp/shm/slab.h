@@ -12,6 +12,7 @@
 #define CMP_SHM_SLAB_H
 
 #include "shm/eventcount.h"
+#include "shm/life.h"
 #include "shm/member.h"
 #include "shm/mutex.h"
 
@@ -79,6 +80,7 @@ struct cmp_cell {
     struct cmp_members members;
     struct cmp_spin spin;
     bool own_page; /* anonymous, unmapped with the handle */
+    const struct cmp_life *life; /* of the manager that keeps the object; NULL for none */
     /* Whom this process last found alive, and when: asking costs some microseconds. */
     _Atomic uint64_t seen_alive;
     _Atomic int64_t seen_alive_ns;
@@ -104,6 +106,9 @@ int cmp_cell_create_at(struct cmp_cell *cell, struct cmp_slab *slab, uint32_t in
 int cmp_cell_attach(struct cmp_cell *cell, struct cmp_slab *slab, uint32_t index, enum cmp_cell_kind kind);
 /* Gives the member slot back if `owns` is false, and the page if it is the handle's own. */
 void cmp_cell_close(struct cmp_cell *cell, bool owns);
+
+/* 0, or -ESHUTDOWN: the manager that keeps the object has ended. Whoever waits looks between its slices. */
+int cmp_cell_look(const struct cmp_cell *cell);
 
 /* cmp_members_dead(), but an owner that this process found alive at most believe_ns ago still is. */
 bool cmp_cell_dead(struct cmp_cell *cell, cmp_owner owner, int64_t believe_ns);

@@ -1,0 +1,316 @@
+"""Managers: the stdlib's, whose queues and locks lie in shared memory.
+
+The manager's process exists as in the stdlib, and so do its lists, dicts and namespaces. But what `Queue`, `Lock` and
+their like refer to is an object of cmp's in shared memory, and a proxy, wherever it is unpickled on this machine,
+fetches the descriptors of that memory once over the manager's authenticated socket (`attach`). From then on it touches
+the memory only. A manager with a TCP address serves the stdlib's proxies.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import partial
+from multiprocessing import context as _stdlib_context
+from multiprocessing import managers as _stdlib
+from multiprocessing import process, util
+from multiprocessing.managers import (  # noqa: F401  (the same objects under both names)
+    AutoProxy,
+    BaseListProxy,
+    BaseProxy,
+    DictProxy,
+    IteratorProxy,
+    MakeProxyType,
+    Namespace,
+    NamespaceProxy,
+    PoolProxy,
+    ProcessLocalSet,
+    RebuildProxy,
+    RemoteError,
+    State,
+    Token,
+    Value,
+    ValueProxy,
+    all_methods,
+    convert_to_error,
+    dispatch,
+    listener_client,
+    public_methods,
+)
+from multiprocessing.reduction import ForkingPickler
+from weakref import WeakValueDictionary
+
+from . import _core
+from .context import _default_context
+
+__all__ = list(_stdlib.__all__)
+
+# ---- an object of cmp's on its way over a socket --------------------------------------------------------------
+
+_arriving = threading.local()  # .descriptors: what came with the pickle that this thread is loading
+
+
+class _Carried:
+    """A descriptor inside such a pickle: the number it has among those that come along."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+    def detach(self) -> int:
+        """The descriptor, now the caller's."""
+        return _arriving.descriptors.pop(self.index)
+
+
+class _Parcel:
+    """Stands in for a process being started while an object is pickled: it travels as to a spawned child."""
+
+    DupFd = _Carried
+
+    def __init__(self, obj: object):
+        self.descriptors: list[int] = []
+        spawning = _stdlib_context.get_spawning_popen()
+        _stdlib_context.set_spawning_popen(self)
+        try:
+            self.pickle = bytes(ForkingPickler.dumps(obj))
+        finally:
+            _stdlib_context.set_spawning_popen(spawning)
+
+    def duplicate_for_child(self, fd: int) -> int:
+        self.descriptors.append(fd)
+        return len(self.descriptors) - 1
+
+
+def _unpack(pickle: bytes, descriptors: tuple[int, ...]) -> object:
+    _arriving.descriptors = dict(enumerate(descriptors))
+    try:
+        return ForkingPickler.loads(pickle)
+    finally:
+        for fd in _arriving.descriptors.values():
+            os.close(fd)
+        del _arriving.descriptors
+
+
+# ---- the manager's process ------------------------------------------------------------------------------------
+
+_SHARED = (_core.ManagedQueue, _core.SemLock, _core.Condition, _core.Event, _core.Barrier)
+
+
+class Server(_stdlib.Server):
+    """The stdlib's server, which can also hand out what it keeps in shared memory."""
+
+    public = [*_stdlib.Server.public, "attach"]
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._life = _core.Life()
+        self._life.begin()
+
+    def attach(self, c, ident):
+        """incref(), and the object itself with the manager's life, for a client that can receive descriptors."""
+        self.incref(c, ident)
+        try:
+            referent = self.id_to_obj[ident][0]
+            if not isinstance(referent, _SHARED) or isinstance(self.address, tuple):
+                c.send(("#RETURN", None))
+                return
+            parcel = _Parcel((referent, self._life))
+            c.send(("#RETURN", (parcel.pickle, len(parcel.descriptors))))
+            _core.send_descriptors(c.fileno(), tuple(parcel.descriptors))
+        except OSError:
+            self.decref(c, ident)  # the client has gone, or one of us is out of descriptors
+            raise
+
+    def shutdown(self, c):
+        self._life.close()
+        for referent, *_ in list(self.id_to_obj.values()):
+            if isinstance(referent, _core.ManagedQueue):
+                referent._disturb()
+        super().shutdown(c)
+
+
+# ---- proxies --------------------------------------------------------------------------------------------------
+
+
+class _Attached:
+    """An object of a manager as this process has it: attached once, used by all its proxies here."""
+
+    def __init__(self, shared: object, life: _core.Life, knock: partial[None]):
+        self.shared = shared
+        self.life = life
+        self.knock = knock
+        if isinstance(shared, _core.ManagedQueue):
+            shared._watch(life, knock)
+        else:
+            _core.watch(shared, life)
+            if isinstance(shared, _core.Condition):
+                _core.watch(shared._lock, life)
+
+    def call(self, name: str, args: tuple[object, ...], kwds: dict[str, object]) -> object:
+        """A method of a lock or the like; when the manager is gone, what the stdlib's proxy would raise."""
+        if not self.life.is_on():
+            self.knock()
+        return getattr(self.shared, name)(*args, **kwds)
+
+
+_attached: WeakValueDictionary[tuple[str, str], _Attached] = WeakValueDictionary()  # by address and ident
+
+
+def _knock(client, address, authkey) -> None:
+    """Connects to a manager that is gone, which raises."""
+    client(address, authkey=authkey).close()
+    raise EOFError("the manager has ended")
+
+
+class SharedProxy(BaseProxy):
+    """A proxy that works on the object itself, where this process can have it."""
+
+    _direct_: tuple[str, ...] = ()  # methods that are the object's own, without a frame of ours
+
+    def __init__(
+        self,
+        token,
+        serializer,
+        manager=None,
+        authkey=None,
+        exposed=None,
+        incref=True,
+        manager_owned=False,
+        shared=None,
+    ):
+        self._attached = None
+        super().__init__(token, serializer, manager, authkey, exposed, incref, manager_owned)
+        if shared is not None:  # a spawned child takes no reference, so what it needs came with the pickle
+            self._keep(*shared)
+        if self._attached is not None:
+            for name in self._direct_:
+                setattr(self, name, getattr(self._attached.shared, name))
+
+    def _incref(self):
+        if self._attached is None and not self._owned_by_manager:
+            self._attached = _attached.get((self._token.address, self._id))
+            if self._attached is None and not isinstance(self._token.address, tuple):
+                return self._attach()
+        return super()._incref()
+
+    def _attach(self) -> None:
+        """_incref() and, on the same connection, the object."""
+        conn = self._Client(self._token.address, authkey=self._authkey)
+        try:
+            parcel = dispatch(conn, None, "attach", (self._id,))
+            self._idset.add(self._id)
+            state = self._manager and self._manager._state
+            self._close = util.Finalize(
+                self,
+                BaseProxy._decref,
+                args=(self._token, self._authkey, state, self._tls, self._idset, self._Client),
+                exitpriority=10,
+            )
+            if parcel is not None:
+                pickle, count = parcel
+                self._keep(*_unpack(pickle, _core.receive_descriptors(conn.fileno(), count)))
+        finally:
+            conn.close()
+
+    def _keep(self, shared: object, life: _core.Life) -> None:
+        knock = partial(_knock, self._Client, self._token.address, self._authkey)
+        attached = _Attached(shared, life, knock)
+        self._attached = _attached.setdefault((self._token.address, self._id), attached)
+
+    @property
+    def _referent(self) -> object | None:
+        """The object itself: in a client that has it, and in the manager."""
+        if self._owned_by_manager:
+            return process.current_process()._manager_server.id_to_obj[self._id][0]
+        return self._attached and self._attached.shared
+
+    def _callmethod(self, methodname, args=(), kwds={}):
+        if self._attached is None or methodname not in self._exposed_:
+            return super()._callmethod(methodname, args, kwds)
+        return self._attached.call(methodname, args, kwds)
+
+    def __reduce__(self):
+        rebuild, (func, token, serializer, kwds) = super().__reduce__()
+        if self._attached is not None and _stdlib_context.get_spawning_popen() is not None:
+            kwds["shared"] = self._attached.shared, self._attached.life
+        return rebuild, (func, token, serializer, kwds)
+
+
+_QUEUE_METHODS = tuple(public_methods(_core.ManagedQueue()))
+
+
+class QueueProxy(SharedProxy, MakeProxyType("RemoteQueueProxy", _QUEUE_METHODS)):
+    """A manager's queue."""
+
+    _direct_ = _QUEUE_METHODS
+
+    def __repr__(self):
+        return f"<AutoProxy[{self._token.typeid}] object, typeid {self._token.typeid!r} at {id(self):#x}>"
+
+
+class AcquirerProxy(SharedProxy, _stdlib.AcquirerProxy):
+    """A manager's lock or semaphore."""
+
+    def __enter__(self):
+        return self._callmethod("__enter__" if self._attached else "acquire")
+
+    def __exit__(self, exc_type, exc_val, exc_tb):
+        if self._attached:
+            return self._callmethod("__exit__", (exc_type, exc_val, exc_tb))
+        return self._callmethod("release")
+
+    _exposed_ = ("__enter__", "__exit__", *_stdlib.AcquirerProxy._exposed_)
+
+
+class ConditionProxy(AcquirerProxy, _stdlib.ConditionProxy):
+    """A manager's condition."""
+
+    _exposed_ = (*AcquirerProxy._exposed_, "wait", "notify", "notify_all")
+
+
+class EventProxy(SharedProxy, _stdlib.EventProxy):
+    """A manager's event."""
+
+
+class BarrierProxy(SharedProxy, _stdlib.BarrierProxy):
+    """A manager's barrier."""
+
+
+# ---- managers -------------------------------------------------------------------------------------------------
+
+
+class BaseManager(_stdlib.BaseManager):
+    """The stdlib's, whose process starts as cmp's context says."""
+
+    _Server = Server
+
+    def __init__(self, address=None, authkey=None, serializer="pickle", ctx=None, *, shutdown_timeout=1.0):
+        super().__init__(address, authkey, serializer, ctx or _default_context.get_context())
+        self._shutdown_timeout = shutdown_timeout
+
+
+class SyncManager(BaseManager, _stdlib.SyncManager):
+    """A manager whose queues and locks lie in shared memory."""
+
+
+class SharedMemoryManager(BaseManager, _stdlib.SharedMemoryManager):
+    """The stdlib's, started by cmp."""
+
+    _Server = _stdlib.SharedMemoryServer
+
+
+_slabs = _default_context.get_context("spawn")  # whose locks can be handed to strangers
+
+
+def _condition(lock=None) -> object:
+    return _slabs.Condition(lock._referent if isinstance(lock, SharedProxy) else lock)
+
+
+SyncManager.register("Queue", _core.ManagedQueue, QueueProxy)
+SyncManager.register("JoinableQueue", _core.ManagedQueue, QueueProxy)
+SyncManager.register("Event", _slabs.Event, EventProxy)
+SyncManager.register("Lock", _slabs.Lock, AcquirerProxy)
+SyncManager.register("RLock", _slabs.RLock, AcquirerProxy)
+SyncManager.register("Semaphore", _slabs.Semaphore, AcquirerProxy)
+SyncManager.register("BoundedSemaphore", _slabs.BoundedSemaphore, AcquirerProxy)
+SyncManager.register("Condition", _condition, ConditionProxy)
+SyncManager.register("Barrier", _slabs.Barrier, BarrierProxy)

@@ -1,0 +1,142 @@
+#include "py/life.h"
+
+#include "py/descriptor.h"
+#include "py/errors.h"
+
+#include <unistd.h>
+
+typedef struct {
+    PyObject_HEAD
+    struct cmp_life life; /* life.shm NULL: not begun or attached */
+} LifeObject;
+
+static int life_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static void life_dealloc(LifeObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    cmp_life_leave(&self->life);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static PyObject *life_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    if ((args != NULL && PyTuple_GET_SIZE(args) != 0) || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0))
+        return PyErr_Format(PyExc_TypeError, "%s takes no arguments", type->tp_name);
+    return type->tp_alloc(type, 0);
+}
+
+static PyObject *life_check(LifeObject *self)
+{
+    if (self->life.shm != NULL) return (PyObject *)self;
+    PyErr_SetString(PyExc_ValueError, "this Life was neither begun nor attached");
+    return NULL;
+}
+
+PyDoc_STRVAR(life_begin_doc,
+"begin($self, /)\n--\n\n"
+"Make a page that the calling thread holds until it ends. The server's main thread does this.");
+
+static PyObject *life_begin(LifeObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct cmp_life made;
+    int code = cmp_life_begin(&made);
+    if (code < 0) return cmpy_raise("Life.begin", code);
+    cmp_life_leave(&self->life);
+    self->life = made;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(life_close_doc,
+"close($self, /)\n--\n\n"
+"Tell the clients that the server is about to end.");
+
+static PyObject *life_close(LifeObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (life_check(self) == NULL) return NULL;
+    cmp_life_close(&self->life);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(life_is_on_doc,
+"is_on($self, /)\n--\n\n"
+"Whether the server is there, neither closed nor dead.");
+
+static PyObject *life_is_on(LifeObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (life_check(self) == NULL) return NULL;
+    return PyBool_FromLong(cmp_life_state(&self->life) == CMP_LIFE_ON);
+}
+
+static PyObject *life_getstate(LifeObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (life_check(self) == NULL) return NULL;
+    return cmpy_descriptor_export(cmpy_state_of_type(Py_TYPE(self)), self->life.fd);
+}
+
+static PyObject *life_setstate(LifeObject *self, PyObject *exported)
+{
+    int fd = cmpy_descriptor_import(exported);
+    if (fd < 0) return NULL;
+    struct cmp_life found;
+    int code = cmp_life_attach(&found, fd);
+    if (code < 0) {
+        close(fd);
+        return cmpy_raise("Life", code);
+    }
+    cmp_life_leave(&self->life);
+    self->life = found;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef life_methods[] = {
+    {"begin", (PyCFunction)life_begin, METH_NOARGS, life_begin_doc},
+    {"close", (PyCFunction)life_close, METH_NOARGS, life_close_doc},
+    {"is_on", (PyCFunction)life_is_on, METH_NOARGS, life_is_on_doc},
+    {"__getstate__", (PyCFunction)life_getstate, METH_NOARGS, NULL},
+    {"__setstate__", (PyCFunction)life_setstate, METH_O, NULL},
+    {0},
+};
+
+PyDoc_STRVAR(life_doc,
+"Life()\n--\n\n"
+"A page by which a server's clients know that it is there, without asking it.");
+
+static PyType_Slot life_slots[] = {
+    {Py_tp_doc, (void *)life_doc},
+    {Py_tp_new, life_new},
+    {Py_tp_traverse, life_traverse},
+    {Py_tp_dealloc, life_dealloc},
+    {Py_tp_methods, life_methods},
+    {0, NULL},
+};
+
+static PyType_Spec life_spec = {
+    .name = "cmp._core.Life",
+    .basicsize = sizeof(LifeObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = life_slots,
+};
+
+struct cmp_life *cmpy_life_get(struct cmpy_state *state, PyObject *object)
+{
+    if (Py_TYPE(object) != (PyTypeObject *)state->life_type) {
+        PyErr_Format(PyExc_TypeError, "a Life is wanted, not %R", object);
+        return NULL;
+    }
+    LifeObject *self = (LifeObject *)object;
+    return life_check(self) == NULL ? NULL : &self->life;
+}
+
+int cmpy_life_add(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    state->life_type = PyType_FromModuleAndSpec(module, &life_spec, NULL);
+    return state->life_type == NULL ? -1 : PyModule_AddObjectRef(module, "Life", state->life_type);
+}
