@@ -6,7 +6,7 @@ PY      = $(VENV)/bin/python
 CC     ?= cc
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-c asan tsan crash layers clean
+.PHONY: help build test test-c asan tsan crash matrix-far layers check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -56,9 +56,16 @@ demo: build  ## a real script under cmp, with its speed beside the standard libr
 crash:  ## kill a process before and after every named store of the C layers
 	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=faults
 
+matrix-far:  ## the C layers' tests with every C compiler and library at hand (gcc, clang, musl)
+	@for cc in gcc clang musl-gcc; do \
+	    command -v $$cc >/dev/null || { echo "(no $$cc here)"; continue; }; \
+	    echo "with $$cc:"; $(MAKE) -s -C tests/c CC=$$cc || exit 1; done
+
 layers:  ## includes point down, headers stand alone, atomics go through the macros
 	@CC="$(CC)" $(PYTHON) tools/layers.py
 	@$(PYTHON) tools/raw_atomics.py
+
+check: layers test-c asan tsan crash test  ## everything a change has to pass
 
 clean:  ## remove what was built
 	rm -rf build $(VENV) cmp/*.so *.egg-info
