@@ -57,17 +57,17 @@ def test_every_truncation_is_an_error(value):
 
 
 @pytest.mark.parametrize("tag", range(1, 28))
-@pytest.mark.parametrize("size", HUGE)
-@pytest.mark.parametrize("rest", [b"", b"\x01" * 300], ids=["bare", "more"])
-def test_a_size_beyond_the_bytes_asks_for_no_memory(tag, size, rest):
+def test_a_size_beyond_the_bytes_asks_for_no_memory(tag):
     tracemalloc.start()
     try:
-        for prefix in (b"", *(bytes([width]) for width in (0, 1, 2, 3, 4, 8, 255))):
-            for marked in (0, MARK):
-                try:
-                    _decode(bytes([tag | marked]) + prefix + size_bytes(size) + rest)
-                except (ValueError, TypeError, ImportError):
-                    pass
+        for size in HUGE:
+            for prefix in (b"", *(bytes([width]) for width in (0, 1, 2, 3, 4, 8, 255))):
+                for marked in (0, MARK):
+                    for rest in (b"", b"\x01" * 300):
+                        try:
+                            _decode(bytes([tag | marked]) + prefix + size_bytes(size) + rest)
+                        except (ValueError, TypeError, ImportError):
+                            pass
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()

@@ -1,8 +1,10 @@
 #include "py/decode.h"
 
+#include "py/bulk.h"
 #include "py/codec.h"
 #include "py/global.h"
 #include "py/integers.h"
+#include "py/marks.h"
 #include "py/pickle.h"
 #include "py/wire.h"
 
@@ -14,25 +16,16 @@
 #define RELEASE_GIL_FROM ((size_t)1 << 20)
 /* glibc's largest threshold: from here on it maps and unmaps each piece. */
 #define ASK_HUGE_FROM ((size_t)32 << 20)
-#define MARKS_INLINE 16
-
-/* A marked object: one that a REF may name. In the order of `where`. */
-struct marked {
-    uint64_t where;
-    PyObject *object; /* strong; NULL while a tuple or set is still being made */
-};
 
 struct decoder {
     struct cmpy_state *state;
     const unsigned char *start, *at, *end;
     size_t owed;          /* items promised by open containers and not yet begun: each takes a byte at least */
     int depth;
-    struct marked *marks;
-    size_t nmarks, marks_allocated;
-    struct marked marks_inline[MARKS_INLINE];
+    struct cmpy_marks marks;
 };
 
-#define NO_MARK SIZE_MAX
+#define NO_MARK SIZE_MAX /* of an object that nothing refers to */
 
 static PyObject *decode_value(struct decoder *decoder);
 
@@ -57,28 +50,11 @@ static inline bool read_number(struct decoder *decoder, void *number, size_t siz
     return true;
 }
 
-static inline bool read_size(struct decoder *decoder, uint64_t *size)
-{
-    if (decoder->at == decoder->end) return false;
-    unsigned first = *decoder->at++;
-    if (first < CMPY_WIRE_SIZE4) {
-        *size = first;
-        return true;
-    }
-    if (first == CMPY_WIRE_SIZE4) {
-        uint32_t size4;
-        if (!read_number(decoder, &size4, sizeof size4)) return false;
-        *size = size4;
-        return true;
-    }
-    return read_number(decoder, size, sizeof *size);
-}
-
 /* A size, and that many pieces of `each` bytes, which the caller then takes: where they lie. NULL with ValueError. */
 static const unsigned char *read_payload(struct decoder *decoder, size_t each, size_t *count)
 {
     uint64_t size;
-    if (!read_size(decoder, &size) || size > left(decoder) / each) return malformed("a size exceeds the bytes");
+    if (!cmpy_wire_get_size(&decoder->at, decoder->end, &size) || size > left(decoder) / each) return malformed("a size exceeds the bytes");
     const unsigned char *payload = decoder->at;
     decoder->at += size * each;
     *count = size;
@@ -89,7 +65,7 @@ static const unsigned char *read_payload(struct decoder *decoder, size_t each, s
 static bool read_count(struct decoder *decoder, size_t each, Py_ssize_t *count)
 {
     uint64_t size;
-    if (!read_size(decoder, &size) || decoder->owed > left(decoder) ||
+    if (!cmpy_wire_get_size(&decoder->at, decoder->end, &size) || decoder->owed > left(decoder) ||
         size > (left(decoder) - decoder->owed) / each || decoder->depth == CMPY_WIRE_DEPTH) {
         malformed("a container exceeds the bytes or the depth");
         return false;
@@ -110,54 +86,12 @@ static void copy_large(void *to, const void *from, size_t size)
     Py_END_ALLOW_THREADS
 }
 
-/* ---- identity ---- */
-
-static size_t mark_open(struct decoder *decoder, uint64_t where)
-{
-    if (decoder->nmarks == decoder->marks_allocated) {
-        size_t allocated = 4 * decoder->marks_allocated;
-        struct marked *old = decoder->marks == decoder->marks_inline ? NULL : decoder->marks;
-        struct marked *marks = PyMem_Realloc(old, allocated * sizeof *marks);
-        if (marks == NULL) {
-            PyErr_NoMemory();
-            return NO_MARK;
-        }
-        if (old == NULL) memcpy(marks, decoder->marks_inline, sizeof decoder->marks_inline);
-        decoder->marks = marks;
-        decoder->marks_allocated = allocated;
-    }
-    decoder->marks[decoder->nmarks] = (struct marked){where, NULL};
-    return decoder->nmarks++;
-}
-
-static inline void mark_close(struct decoder *decoder, size_t mark, PyObject *object)
-{
-    if (mark != NO_MARK) decoder->marks[mark].object = Py_XNewRef(object);
-}
-
 static PyObject *decode_ref(struct decoder *decoder)
 {
     uint64_t where;
-    if (!read_size(decoder, &where)) return malformed("it ends within a reference");
-    size_t low = 0, high = decoder->nmarks;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (decoder->marks[middle].where < where) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    if (low == decoder->nmarks || decoder->marks[low].where != where || decoder->marks[low].object == NULL) {
-        return malformed("a reference to nothing");
-    }
-    return Py_NewRef(decoder->marks[low].object);
-}
-
-static void marks_clear(struct decoder *decoder)
-{
-    for (size_t i = 0; i < decoder->nmarks; i++) Py_XDECREF(decoder->marks[i].object);
-    if (decoder->marks != decoder->marks_inline) PyMem_Free(decoder->marks);
+    if (!cmpy_wire_get_size(&decoder->at, decoder->end, &where)) return malformed("it ends within a reference");
+    PyObject *object = cmpy_marks_find(&decoder->marks, where);
+    return object == NULL ? malformed("a reference to nothing") : Py_NewRef(object);
 }
 
 /* ---- strings and bytes ---- */
@@ -193,14 +127,10 @@ static PyObject *decode_ascii(struct decoder *decoder)
 }
 
 /* The interpreter takes four-byte characters on trust. */
-static bool is_unicode(const unsigned char *bytes, size_t length)
+static bool is_unicode(const Py_UCS4 *characters, size_t length)
 {
     bool all = true;
-    for (size_t i = 0; i < length; i++) {
-        Py_UCS4 character;
-        memcpy(&character, bytes + 4 * i, 4);
-        all &= character <= 0x10FFFF;
-    }
+    for (size_t i = 0; i < length; i++) all &= characters[i] <= 0x10FFFF;
     return all;
 }
 
@@ -210,15 +140,15 @@ static PyObject *decode_wide(struct decoder *decoder, int kind)
     size_t length;
     const unsigned char *payload = read_payload(decoder, (size_t)kind, &length);
     if (payload == NULL) return NULL;
-    if (kind == PyUnicode_4BYTE_KIND && !is_unicode(payload, length)) return malformed("a character beyond Unicode");
-    if (kind == PyUnicode_1BYTE_KIND || (uintptr_t)payload % (size_t)kind == 0) {
-        return PyUnicode_FromKindAndData(kind, payload, (Py_ssize_t)length);
-    }
-    void *aligned = PyMem_Malloc(length * (size_t)kind);
-    if (aligned == NULL) return PyErr_NoMemory();
-    memcpy(aligned, payload, length * (size_t)kind);
-    PyObject *string = PyUnicode_FromKindAndData(kind, aligned, (Py_ssize_t)length);
-    PyMem_Free(aligned);
+    if (kind == PyUnicode_1BYTE_KIND) return PyUnicode_FromKindAndData(kind, payload, (Py_ssize_t)length);
+    /* A copy: it is aligned, and stays as it was when it was checked. */
+    void *copy = PyMem_Malloc(length * (size_t)kind);
+    if (copy == NULL) return PyErr_NoMemory();
+    memcpy(copy, payload, length * (size_t)kind);
+    PyObject *string = kind == PyUnicode_4BYTE_KIND && !is_unicode(copy, length)
+                           ? malformed("a character beyond Unicode")
+                           : PyUnicode_FromKindAndData(kind, copy, (Py_ssize_t)length);
+    PyMem_Free(copy);
     return string;
 }
 
@@ -291,61 +221,19 @@ static PyObject *decode_float(struct decoder *decoder)
     return PyFloat_FromDouble(value);
 }
 
-static inline PyObject *number_at(const unsigned char *payload, unsigned width, size_t i)
-{
-    int64_t value;
-    int32_t value4;
-    int16_t value2;
-    switch (width) {
-    case 1:
-        return PyLong_FromLong((int8_t)payload[i]);
-    case 2:
-        memcpy(&value2, payload + 2 * i, 2);
-        return PyLong_FromLong(value2);
-    case 4:
-        memcpy(&value4, payload + 4 * i, 4);
-        return PyLong_FromLong(value4);
-    default:
-        memcpy(&value, payload + 8 * i, 8);
-        return PyLong_FromLongLong(value);
-    }
-}
-
 /* A list or tuple of ints (width 1 to 8) or floats (width 0). */
 static PyObject *decode_bulk(struct decoder *decoder, unsigned width, bool is_list)
 {
     size_t count;
     const unsigned char *payload = read_payload(decoder, width == 0 ? 8 : width, &count);
-    if (payload == NULL) return NULL;
-    PyObject *sequence = is_list ? PyList_New((Py_ssize_t)count) : PyTuple_New((Py_ssize_t)count);
-    if (sequence == NULL) return NULL;
-    PyObject **items = is_list ? ((PyListObject *)sequence)->ob_item : ((PyTupleObject *)sequence)->ob_item;
-    for (size_t i = 0; i < count; i++) {
-        if (width == 0) {
-            double value;
-            memcpy(&value, payload + 8 * i, 8);
-            items[i] = PyFloat_FromDouble(value);
-        } else {
-            items[i] = number_at(payload, width, i);
-        }
-        if (items[i] == NULL) {
-            Py_DECREF(sequence);
-            return NULL;
-        }
-    }
-    return sequence;
+    return payload == NULL ? NULL : cmpy_bulk_read(payload, count, width, is_list);
 }
 
 static PyObject *decode_bulk_ints(struct decoder *decoder, bool is_list)
 {
     unsigned width = decoder->at < decoder->end ? *decoder->at++ : 0;
-    switch (width) { /* one copy of the loop for each width */
-    case 1: return decode_bulk(decoder, 1, is_list);
-    case 2: return decode_bulk(decoder, 2, is_list);
-    case 4: return decode_bulk(decoder, 4, is_list);
-    case 8: return decode_bulk(decoder, 8, is_list);
-    default: return malformed("an impossible width");
-    }
+    if (width != 1 && width != 2 && width != 4 && width != 8) return malformed("an impossible width");
+    return decode_bulk(decoder, width, is_list);
 }
 
 /* ---- containers ---- */
@@ -362,7 +250,7 @@ static PyObject *decode_sequence(struct decoder *decoder, size_t mark, bool is_l
     if (!read_count(decoder, 1, &count)) return NULL;
     PyObject *sequence = is_list ? PyList_New(count) : PyTuple_New(count);
     if (sequence == NULL) return NULL;
-    if (is_list) mark_close(decoder, mark, sequence); /* it may contain itself */
+    if (is_list && mark != NO_MARK) cmpy_marks_close(&decoder->marks, mark, sequence); /* it may contain itself */
     decoder->depth++;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *item = decode_item(decoder);
@@ -377,7 +265,6 @@ static PyObject *decode_sequence(struct decoder *decoder, size_t mark, bool is_l
         }
     }
     decoder->depth--;
-    if (!is_list) mark_close(decoder, mark, sequence);
     return sequence;
 }
 
@@ -397,7 +284,7 @@ static PyObject *decode_dict(struct decoder *decoder, size_t mark)
     if (!read_count(decoder, 2, &count)) return NULL;
     PyObject *dict = dict_new(count);
     if (dict == NULL) return NULL;
-    mark_close(decoder, mark, dict);
+    if (mark != NO_MARK) cmpy_marks_close(&decoder->marks, mark, dict); /* likewise */
     decoder->depth++;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *key = decode_item(decoder);
@@ -414,7 +301,7 @@ static PyObject *decode_dict(struct decoder *decoder, size_t mark)
     return dict;
 }
 
-static PyObject *decode_set(struct decoder *decoder, size_t mark, bool is_frozen)
+static PyObject *decode_set(struct decoder *decoder, bool is_frozen)
 {
     Py_ssize_t count;
     if (!read_count(decoder, 1, &count)) return NULL;
@@ -431,7 +318,6 @@ static PyObject *decode_set(struct decoder *decoder, size_t mark, bool is_frozen
         }
     }
     decoder->depth--;
-    mark_close(decoder, mark, set);
     return set;
 }
 
@@ -475,8 +361,8 @@ static PyObject *decode_tagged(struct decoder *decoder, unsigned tag, size_t mar
     case CMPY_WIRE_TUPLE: return decode_sequence(decoder, mark, false);
     case CMPY_WIRE_LIST: return decode_sequence(decoder, mark, true);
     case CMPY_WIRE_DICT: return decode_dict(decoder, mark);
-    case CMPY_WIRE_SET: return decode_set(decoder, mark, false);
-    case CMPY_WIRE_FROZENSET: return decode_set(decoder, mark, true);
+    case CMPY_WIRE_SET: return decode_set(decoder, false);
+    case CMPY_WIRE_FROZENSET: return decode_set(decoder, true);
     case CMPY_WIRE_LIST_INTS: return decode_bulk_ints(decoder, true);
     case CMPY_WIRE_TUPLE_INTS: return decode_bulk_ints(decoder, false);
     case CMPY_WIRE_LIST_FLOATS: return decode_bulk(decoder, 0, true);
@@ -495,11 +381,11 @@ static PyObject *decode_value(struct decoder *decoder)
     unsigned tag = *place;
     if ((tag & CMPY_WIRE_MARK) == 0) return decode_tagged(decoder, tag, NO_MARK);
 
-    size_t mark = mark_open(decoder, (uint64_t)(place - decoder->start));
-    if (mark == NO_MARK) return NULL;
+    size_t mark = cmpy_marks_open(&decoder->marks, (uint64_t)(place - decoder->start));
+    if (mark == CMPY_MARKS_FAILED) return NULL;
     PyObject *object = decode_tagged(decoder, tag & ~CMPY_WIRE_MARK, mark);
-    /* Lists and dicts are known since before their items; all others from now on. */
-    if (object != NULL && decoder->marks[mark].object == NULL) mark_close(decoder, mark, object);
+    /* Lists and dicts are known since before their items, all others from now on. */
+    if (object != NULL) cmpy_marks_close(&decoder->marks, mark, object);
     return object;
 }
 
@@ -511,11 +397,9 @@ PyObject *cmpy_decode(struct cmpy_state *state, struct cmpy_source *source)
     decoder.end = source->bytes + source->size;
     decoder.owed = 0;
     decoder.depth = 0;
-    decoder.marks = decoder.marks_inline;
-    decoder.nmarks = 0;
-    decoder.marks_allocated = MARKS_INLINE;
+    cmpy_marks_init(&decoder.marks);
     PyObject *object = decode_value(&decoder);
-    if (decoder.nmarks != 0) marks_clear(&decoder);
+    cmpy_marks_clear(&decoder.marks);
     source->at = (size_t)(decoder.at - source->bytes);
     return object;
 }

@@ -1,5 +1,6 @@
 #include "py/encode.h"
 
+#include "py/bulk.h"
 #include "py/codec.h"
 #include "py/global.h"
 #include "py/integers.h"
@@ -17,8 +18,6 @@ enum outcome {
 
 /* Payloads from this size on are referred to instead of copied. */
 #define REFER_FROM 1024
-/* Lists and tuples from this length on are tried as numbers of one kind. */
-#define BULK_FROM 8
 /* What a tag and its size take at most: every value starts by making room for that. */
 #define HEADER_MAX (1 + CMPY_WIRE_SIZE_MAX)
 
@@ -57,16 +56,7 @@ static inline void write_number(struct cmpy_sink *sink, const void *number, size
 
 static inline void write_size(struct cmpy_sink *sink, uint64_t size)
 {
-    if (size < CMPY_WIRE_SIZE4) {
-        write_byte(sink, (unsigned)size);
-    } else if (size <= UINT32_MAX) {
-        uint32_t size4 = (uint32_t)size;
-        write_byte(sink, CMPY_WIRE_SIZE4);
-        write_number(sink, &size4, sizeof size4);
-    } else {
-        write_byte(sink, CMPY_WIRE_SIZE8);
-        write_number(sink, &size, sizeof size);
-    }
+    sink->used = (size_t)(cmpy_wire_put_size(sink->bytes + sink->used, size) - sink->bytes);
 }
 
 /* ---- identity ---- */
@@ -223,81 +213,6 @@ static enum outcome encode_global(struct encoder *encoder, PyObject *object)
     return failed == 0 ? WRITTEN : FAILED;
 }
 
-/* ---- numbers in bulk ---- */
-
-/* The first `count` of `items` as 8-byte integers into `out`; gives the width that holds them all, or 0 if one of
- * them is no exact int of at most 64 bits. */
-static unsigned gather_ints(PyObject *const *items, Py_ssize_t count, unsigned char *out)
-{
-    uint64_t magnitudes = 0;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        int64_t value;
-        if (!PyLong_CheckExact(items[i]) || !cmpy_integer_small(items[i], &value)) return 0;
-        memcpy(out + 8 * i, &value, 8);
-        magnitudes |= (uint64_t)(value ^ (value >> 63));
-    }
-    return magnitudes <= INT8_MAX ? 1 : magnitudes <= INT16_MAX ? 2 : magnitudes <= INT32_MAX ? 4 : 8;
-}
-
-/* Makes 8-byte integers narrower in place, through a small buffer so that the compiler may use vectors. */
-static void narrow_ints(unsigned char *bytes, size_t count, unsigned width)
-{
-    enum { CHUNK = 128 };
-    int64_t wide[CHUNK];
-    union { int8_t one[CHUNK]; int16_t two[CHUNK]; int32_t four[CHUNK]; } narrow;
-    for (size_t done = 0; done < count;) {
-        size_t n = count - done < CHUNK ? count - done : CHUNK;
-        memcpy(wide, bytes + 8 * done, 8 * n);
-        if (width == 1) {
-            for (size_t i = 0; i < n; i++) narrow.one[i] = (int8_t)wide[i];
-        } else if (width == 2) {
-            for (size_t i = 0; i < n; i++) narrow.two[i] = (int16_t)wide[i];
-        } else {
-            for (size_t i = 0; i < n; i++) narrow.four[i] = (int32_t)wide[i];
-        }
-        memcpy(bytes + width * done, &narrow, width * n);
-        done += n;
-    }
-}
-
-/* WRITTEN, or FOREIGN with nothing written if the items are not all small ints or all floats. */
-static enum outcome encode_bulk(struct cmpy_sink *sink, PyObject *const *items, Py_ssize_t count, bool is_list)
-{
-    bool floats = PyFloat_CheckExact(items[0]);
-    if (!floats && !PyLong_CheckExact(items[0])) return FOREIGN;
-    /* Most mixed sequences show it at once; room for all is made only where it will likely be used. */
-    if (Py_TYPE(items[count - 1]) != Py_TYPE(items[0]) || Py_TYPE(items[count / 2]) != Py_TYPE(items[0])) {
-        return FOREIGN;
-    }
-    if (cmpy_sink_reserve(sink, HEADER_MAX + 1 + 8 * (size_t)count) < 0) return FAILED;
-    size_t start = sink->used;
-    if (floats) {
-        write_byte(sink, is_list ? CMPY_WIRE_LIST_FLOATS : CMPY_WIRE_TUPLE_FLOATS);
-        write_size(sink, (uint64_t)count);
-        for (Py_ssize_t i = 0; i < count; i++) {
-            if (!PyFloat_CheckExact(items[i])) {
-                sink->used = start;
-                return FOREIGN;
-            }
-            double value = PyFloat_AS_DOUBLE(items[i]);
-            write_number(sink, &value, sizeof value);
-        }
-        return WRITTEN;
-    }
-    write_byte(sink, is_list ? CMPY_WIRE_LIST_INTS : CMPY_WIRE_TUPLE_INTS);
-    size_t width_at = sink->used++;
-    write_size(sink, (uint64_t)count);
-    unsigned width = gather_ints(items, count, sink->bytes + sink->used);
-    if (width == 0) {
-        sink->used = start;
-        return FOREIGN;
-    }
-    if (width < 8) narrow_ints(sink->bytes + sink->used, (size_t)count, width);
-    sink->bytes[width_at] = (unsigned char)width;
-    sink->used += width * (size_t)count;
-    return WRITTEN;
-}
-
 /* ---- containers ---- */
 
 /* Between enter and leave the container is held: should any code run that changes it, it cannot go away. */
@@ -321,9 +236,9 @@ static enum outcome encode_tuple(struct encoder *encoder, PyObject *object)
 {
     Py_ssize_t count = PyTuple_GET_SIZE(object);
     if (count > 0) RETURN_UNLESS_NEW(encoder, object);
-    if (count >= BULK_FROM) {
-        enum outcome bulk = encode_bulk(encoder->sink, ((PyTupleObject *)object)->ob_item, count, false);
-        if (bulk != FOREIGN) return bulk;
+    if (count >= CMPY_BULK_FROM) {
+        int written = cmpy_bulk_write(encoder->sink, ((PyTupleObject *)object)->ob_item, count, false);
+        if (written != 0) return written < 0 ? FAILED : WRITTEN;
     }
     write_byte(encoder->sink, CMPY_WIRE_TUPLE);
     write_size(encoder->sink, (uint64_t)count);
@@ -341,9 +256,9 @@ static enum outcome encode_list(struct encoder *encoder, PyObject *object)
 {
     RETURN_UNLESS_NEW(encoder, object);
     Py_ssize_t count = PyList_GET_SIZE(object);
-    if (count >= BULK_FROM) {
-        enum outcome bulk = encode_bulk(encoder->sink, ((PyListObject *)object)->ob_item, count, true);
-        if (bulk != FOREIGN) return bulk;
+    if (count >= CMPY_BULK_FROM) {
+        int written = cmpy_bulk_write(encoder->sink, ((PyListObject *)object)->ob_item, count, true);
+        if (written != 0) return written < 0 ? FAILED : WRITTEN;
     }
     write_byte(encoder->sink, CMPY_WIRE_LIST);
     write_size(encoder->sink, (uint64_t)count);

@@ -241,20 +241,28 @@ static PyObject *buffer_copy(struct cmpy_state *state, const void *bytes, size_t
     return buffer;
 }
 
-/* A tuple of copies. `sizes` has been checked against what is there. */
-static PyObject *buffers_copy(struct cmpy_state *state, const unsigned char *sizes, size_t n, const unsigned char *bytes)
+static PyObject *malformed(void)
+{
+    PyErr_SetString(PyExc_ValueError, "not an encoded object: sizes of a pickle exceed its bytes");
+    return NULL;
+}
+
+/* A tuple of copies of the `n` buffers at `bytes`, of which *left are there. */
+static PyObject *buffers_copy(struct cmpy_state *state, const unsigned char *sizes, size_t n, const unsigned char *bytes,
+                              size_t *left)
 {
     PyObject *buffers = PyTuple_New((Py_ssize_t)n);
     for (size_t i = 0; buffers != NULL && i < n; i++) {
-        uint64_t size;
+        uint64_t size; /* read once, like all that may lie in shared memory */
         memcpy(&size, sizes + i * sizeof size, sizeof size);
-        PyObject *buffer = buffer_copy(state, bytes, size);
+        PyObject *buffer = size > *left ? malformed() : buffer_copy(state, bytes, size);
         if (buffer == NULL) {
             Py_CLEAR(buffers);
             break;
         }
         PyTuple_SET_ITEM(buffers, (Py_ssize_t)i, buffer);
         bytes += size;
+        *left -= size;
     }
     return buffers;
 }
@@ -262,22 +270,15 @@ static PyObject *buffers_copy(struct cmpy_state *state, const unsigned char *siz
 PyObject *cmpy_pickle_load(struct cmpy_state *state, const unsigned char *bytes, size_t size, size_t *used)
 {
     struct cmpy_wire_pickle header;
-    if (size < sizeof header) goto malformed;
+    if (size < sizeof header) return malformed();
     memcpy(&header, bytes, sizeof header);
     size_t left = size - sizeof header;
-    if (header.nbuffers > left / sizeof(uint64_t)) goto malformed;
+    if (header.nbuffers > left / sizeof(uint64_t)) return malformed();
     const unsigned char *sizes = bytes + sizeof header;
     const unsigned char *pickle = sizes + header.nbuffers * sizeof(uint64_t);
     left -= header.nbuffers * sizeof(uint64_t);
-    if (header.size > left) goto malformed;
+    if (header.size > left) return malformed();
     left -= header.size;
-    for (uint64_t i = 0; i < header.nbuffers; i++) {
-        uint64_t one;
-        memcpy(&one, sizes + i * sizeof one, sizeof one);
-        if (one > left) goto malformed;
-        left -= one;
-    }
-    *used = size - left;
 
     /* Short pickles are copied, which costs less than a view; long ones are read where they lie. The unpickler copies
      * all it makes, and lets go of the view when it returns. */
@@ -289,17 +290,14 @@ PyObject *cmpy_pickle_load(struct cmpy_state *state, const unsigned char *bytes,
     if (header.nbuffers == 0) {
         object = PyObject_CallOneArg(state->pickle_loads, source);
     } else {
-        buffers = buffers_copy(state, sizes, header.nbuffers, pickle + header.size);
+        buffers = buffers_copy(state, sizes, header.nbuffers, pickle + header.size, &left);
         PyObject *args[] = {source, buffers};
         if (buffers != NULL) object = PyObject_Vectorcall(state->pickle_loads, args, 1, state->buffers_keyword);
     }
     Py_XDECREF(buffers);
     Py_DECREF(source);
+    *used = size - left;
     return object;
-
-malformed:
-    PyErr_SetString(PyExc_ValueError, "not an encoded object: sizes of a pickle exceed its bytes");
-    return NULL;
 }
 
 /* ---- set-up ---- */

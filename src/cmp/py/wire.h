@@ -24,7 +24,9 @@
 #ifndef CMP_PY_WIRE_H
 #define CMP_PY_WIRE_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum cmpy_wire_tag {
     CMPY_WIRE_NONE = 1, /* 0 is no tag: zeroed memory decodes to an error */
@@ -74,5 +76,46 @@ struct cmpy_wire_pickle {
     uint64_t size;     /* of the pickle */
     uint64_t nbuffers;
 };
+
+/* Writes a size at `at`, where CMPY_WIRE_SIZE_MAX bytes are free; gives the place after it. Inline, as is reading: met
+ * once or more for each object of a message. */
+static inline unsigned char *cmpy_wire_put_size(unsigned char *at, uint64_t size)
+{
+    if (size < CMPY_WIRE_SIZE4) {
+        *at = (unsigned char)size;
+        return at + 1;
+    }
+    if (size <= UINT32_MAX) {
+        uint32_t size4 = (uint32_t)size;
+        *at = CMPY_WIRE_SIZE4;
+        memcpy(at + 1, &size4, sizeof size4);
+        return at + 1 + sizeof size4;
+    }
+    *at = CMPY_WIRE_SIZE8;
+    memcpy(at + 1, &size, sizeof size);
+    return at + 1 + sizeof size;
+}
+
+/* Reads a size at *at and moves *at behind it; false if it does not end before `end`. */
+static inline bool cmpy_wire_get_size(const unsigned char **at, const unsigned char *end, uint64_t *size)
+{
+    if (*at == end) return false;
+    unsigned first = *(*at)++;
+    if (first < CMPY_WIRE_SIZE4) {
+        *size = first;
+        return true;
+    }
+    uint32_t size4;
+    size_t wanted = first == CMPY_WIRE_SIZE4 ? sizeof size4 : sizeof *size;
+    if ((size_t)(end - *at) < wanted) return false;
+    if (wanted == sizeof size4) {
+        memcpy(&size4, *at, sizeof size4);
+        *size = size4;
+    } else {
+        memcpy(size, *at, sizeof *size);
+    }
+    *at += wanted;
+    return true;
+}
 
 #endif
