@@ -1,5 +1,6 @@
 #include "py/bootstrap.h"
 
+#include "os/lifeline.h"
 #include "py/books.h"
 #include "py/fork.h"
 #include "py/parent.h"
@@ -13,8 +14,8 @@
 
 /* ---- the cradle ---- */
 
-/* Opens /dev/null only for a moment: seeks and tells of this object answer as those of a fresh one do, whatever the
- * parent's own stdin is. Then it is told the descriptor it will have in most children; the parent never reads it. */
+/* Opens /dev/null only for a moment: the child opens its own, under the same number unless descriptors have come or
+ * gone since; then its FileIO is told the other number. */
 static int make_stdin(struct cmpy_state *state)
 {
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -24,14 +25,10 @@ static int make_stdin(struct cmpy_state *state)
     PyObject *raw = buffer == NULL ? NULL : PyObject_GetAttr(buffer, state->str.raw);
     close(fd);
     if (raw != NULL) {
-        state->cradle_stdin_fd = -1;
-        PyObject *again = PyObject_CallMethod(raw, "__init__", "isO", STDIN_FILENO, "r", Py_False);
-        if (again != NULL) state->cradle_stdin_fd = STDIN_FILENO;
-        else PyErr_Clear(); /* the parent has no descriptor 0 */
-        Py_XDECREF(again);
         Py_XSETREF(state->buffered_type, Py_NewRef((PyObject *)Py_TYPE(buffer)));
         Py_XSETREF(state->cradle_stdin, Py_NewRef(text));
         Py_XSETREF(state->cradle_stdin_raw, Py_NewRef(raw));
+        state->cradle_stdin_fd = fd;
     }
     int code = raw == NULL ? -1 : 0;
     Py_XDECREF(raw);
@@ -102,6 +99,56 @@ static PyObject *take_exception(void)
 #endif
 }
 
+/* ---- the lifeline ---- */
+
+int cmpy_wants_lifeline(struct cmpy_state *state, PyObject *process)
+{
+    PyObject *config = PyObject_GetAttr(process, state->str._config);
+    PyObject *daemon = config == NULL ? NULL : PyObject_CallMethod(config, "get", "O", state->str.daemon);
+    int wanted = daemon == NULL ? -1 : PyObject_IsTrue(daemon);
+    Py_XDECREF(config);
+    Py_XDECREF(daemon);
+    if (wanted != 0) return wanted;
+    PyObject *lifeline = PyObject_GetAttr(process, state->str._lifeline);
+    wanted = lifeline == NULL ? -1 : PyObject_IsTrue(lifeline);
+    Py_XDECREF(lifeline);
+    return wanted;
+}
+
+static void take_lifeline(pid_t parent)
+{
+    if (cmp_lifeline_arm(parent) == -ESRCH) _exit(CMP_LIFELINE_STATUS);
+}
+
+/* Was this process made by a fork server? Its parent is the server then, not whom its process object names. */
+static bool is_of_forkserver(void)
+{
+    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
+    PyObject *forkserver = PyDict_GetItemString(modules, "multiprocessing.forkserver");
+    PyObject *fds = forkserver == NULL ? NULL : PyObject_CallMethod(forkserver, "get_inherited_fds", NULL);
+    bool is = fds != NULL && fds != Py_None;
+    Py_XDECREF(fds);
+    PyErr_Clear();
+    return is;
+}
+
+static int take_lifeline_if_spawned(struct cmpy_state *state, PyObject *process, PyObject *parent_pid,
+                                    PyObject *sentinel)
+{
+    int wanted = cmpy_wants_lifeline(state, process);
+    if (wanted <= 0) return wanted;
+    pid_t parent = (pid_t)PyLong_AsLong(parent_pid);
+    if (parent == -1 && PyErr_Occurred()) return -1;
+    if (!is_of_forkserver()) {
+        take_lifeline(parent);
+        return 0;
+    }
+    int pipe = (int)PyLong_AsLong(sentinel);
+    PyErr_Clear(); /* there is none: then nothing can be done */
+    if (cmp_lifeline_arm_by_pipe(parent, pipe) == -ESRCH) _exit(CMP_LIFELINE_STATUS);
+    return 0;
+}
+
 /* ---- becoming the process ---- */
 
 /* The FileIO under a plain text file, else NULL. Once that is closed, the file and its buffer say closed, too; closing
@@ -136,8 +183,6 @@ static int replace_stdin(struct cmpy_state *state)
     if (state->cradle_stdin == NULL) return 0;
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return 0;
-    /* Programs started by the child shall find a stdin, not a hole that their first open() falls into. */
-    if (fd == STDIN_FILENO) (void)fcntl(fd, F_SETFD, 0);
     if (fd != state->cradle_stdin_fd) {
         PyObject *again = PyObject_CallMethod(state->cradle_stdin_raw, "__init__", "isO", fd, "r", Py_False);
         Py_XDECREF(again);
@@ -218,6 +263,7 @@ static int become_spawned(struct cmpy_state *state, PyObject *process, PyObject 
     PyObject *parent = NULL, *done = NULL;
     int code = -1;
     if (class == NULL || name == NULL || pid == NULL) goto out;
+    if (take_lifeline_if_spawned(state, process, pid, sentinel) < 0) goto out;
     parent = PyObject_CallFunctionObjArgs(class, name, pid, sentinel, NULL);
     if (parent == NULL || cmpy_cradle_make(state, process) < 0) goto out;
     if (enter_books(state, process, parent) < 0 || renew_thread_id(state) < 0) goto out;
@@ -426,8 +472,9 @@ static PyObject *bootstrap_and_exit(struct cmpy_state *state, PyObject *process)
 
 #endif
 
-_Noreturn void cmpy_child_run(struct cmpy_state *state, PyObject *process)
+_Noreturn void cmpy_child_run(struct cmpy_state *state, PyObject *process, pid_t lifeline)
 {
+    if (lifeline != 0) take_lifeline(lifeline);
     PyObject *exitcode = bootstrap_and_exit(state, process);
     _exit(exitcode == NULL ? 1 : exit_status(exitcode));
 }

@@ -8,13 +8,18 @@
 
 #include "py/state.h"
 
+#include <sys/types.h>
+
 /* Makes in the parent what the next child will hang up: counter and set of its own children, the object that stands
  * for its parent, its sys.stdin on /dev/null. They lie in `state` (cradle_*) and serve every child of this process:
  * each has its own copy, and takes it out of its `state`. */
 int cmpy_cradle_make(struct cmpy_state *state, PyObject *process);
 
-/* The forked child's whole life. */
-_Noreturn void cmpy_child_run(struct cmpy_state *state, PyObject *process);
+/* Shall it end with its parent? A daemon shall, and whoever has a true `_lifeline`. -1 with an exception. */
+int cmpy_wants_lifeline(struct cmpy_state *state, PyObject *process);
+
+/* The forked child's whole life. `lifeline`: the parent's pid if it shall end with that one, else 0. */
+_Noreturn void cmpy_child_run(struct cmpy_state *state, PyObject *process, pid_t lifeline);
 
 /* Becomes `process`, runs it, and does what an ending process has to do. `parent_sentinel` NULL: this process has just
  * been forked by us; else it was spawned, and the sentinel (or None) came along. The exit code (whatever int SystemExit

@@ -24,7 +24,7 @@ struct popen {
     bool ended;
     int exitcode;    /* once ended */
     int sentinel;    /* a descriptor of our own, or -1 */
-    PyObject *given; /* the sentinel that a launcher of the stdlib's made, or NULL */
+    PyObject *given; /* the pipe that a launcher of the stdlib's made, or NULL; used where there are no pidfds */
     PyObject *weakrefs;
 };
 
@@ -90,9 +90,9 @@ static int open_sentinel(struct popen *self)
 static PyObject *popen_get_sentinel(struct popen *self, void *closure)
 {
     (void)closure;
-    if (self->given != NULL) return Py_NewRef(self->given);
     if (self->sentinel < 0) {
         int code = open_sentinel(self);
+        if (code == -ENOSYS && self->given != NULL) return Py_NewRef(self->given);
         if (code < 0) return cmpy_raise("Process.sentinel", code);
     }
     return PyLong_FromLong(self->sentinel);
@@ -213,8 +213,10 @@ static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Popen", keywords, &process)) return -1;
     if (cmpy_flush_streams(state) < 0) return -1;
     if (cmpy_cradle_make(state, process) < 0) return -1;
+    int lifeline = cmpy_wants_lifeline(state, process);
+    if (lifeline < 0) return -1;
     pid_t pid = cmpy_fork(state);
-    if (pid == 0) cmpy_child_run(state, process);
+    if (pid == 0) cmpy_child_run(state, process, lifeline ? self->owner : 0);
     if (pid < 0) return -1;
     self->pid = pid;
     return 0;

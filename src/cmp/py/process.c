@@ -298,7 +298,8 @@ int cmpy_process_add(PyObject *module)
     Py_XDECREF(bases);
     if (type == NULL) return -1;
     state->bootstrap_method = PyObject_GetAttr(type, state->str._bootstrap);
-    int code = state->bootstrap_method == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    int code = state->bootstrap_method == NULL ? -1 : PyObject_SetAttr(type, state->str._lifeline, Py_False);
+    if (code == 0) code = PyModule_AddType(module, (PyTypeObject *)type);
     Py_DECREF(type);
     return code;
 }

@@ -65,7 +65,7 @@
 #define CMPY_STATE_NAMES(X) \
     X(__init__) X(_after_fork) X(_args) X(_bootstrap) X(_children) X(_closed) X(_config) \
     X(_current_process) X(_exit_function) X(_exiting) X(_finalizer_registry) X(_afterfork_registry) \
-    X(_kwargs) X(_logger) X(_main_thread) X(_name) X(_parent_name) X(_parent_pid) X(_parent_process) \
+    X(_kwargs) X(_lifeline) X(_logger) X(_main_thread) X(_name) X(_parent_name) X(_parent_pid) X(_parent_process) \
     X(_pid) X(_popen) X(_Popen) X(_process_counter) X(_set_native_id) X(_start_method) X(_target) \
     X(_threading_atexits) X(add) X(buffer) X(close) X(daemon) X(data) X(discard) X(flush) X(interrupt) X(kill) \
     X(poll) X(raw) X(run) X(sentinel) X(terminate) X(wait)
@@ -81,7 +81,7 @@ struct cmpy_state {
         CMPY_STATE_NAMES(X)
 #undef X
     } str;
-    int cradle_stdin_fd; /* what cradle_stdin is set up for, or -1 */
+    int cradle_stdin_fd; /* the number that cradle_stdin is set up for */
     struct cmpy_codec *codec; /* py/codec.h */
 };
 

@@ -1,0 +1,84 @@
+#include "os/lifeline.h"
+
+#include "os/pidfd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/* Written before the signal can come, read by the handler. The owner tells a fork of the armed process, which has
+ * inherited the handler, from that process. */
+static volatile sig_atomic_t armed_parent, armed_owner, armed_pidfd = -1;
+static int armed_signal;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (getpid() != armed_owner) return;
+    if (armed_pidfd >= 0 ? cmp_pidfd_dead(armed_pidfd) : getppid() != armed_parent) _exit(CMP_LIFELINE_STATUS);
+}
+
+static bool is_free(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_DFL;
+}
+
+/* From the far end: programs that use real-time signals themselves count from SIGRTMIN. */
+static int choose_signal(void)
+{
+    for (int number = SIGRTMAX; number >= SIGRTMIN; number--)
+        if (is_free(number)) return number;
+    return 0;
+}
+
+static int install_handler(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigset_t mask;
+    if (armed_signal == 0) armed_signal = choose_signal();
+    if (armed_signal == 0) return -EBUSY;
+    armed_owner = getpid();
+    sigemptyset(&mask);
+    sigaddset(&mask, armed_signal);
+    if (sigaction(armed_signal, &action, NULL) < 0 || sigprocmask(SIG_UNBLOCK, &mask, NULL) < 0) return -errno;
+    return 0;
+}
+
+int cmp_lifeline_arm(pid_t parent)
+{
+    int saved = errno, code;
+    armed_parent = parent;
+    code = install_handler();
+    if (code == 0 && prctl(PR_SET_PDEATHSIG, armed_signal) < 0) code = -errno;
+    /* It may have ended before the line above; then nobody sends the signal. */
+    if (code == 0 && getppid() != parent) {
+        (void)prctl(PR_SET_PDEATHSIG, 0);
+        code = -ESRCH;
+    }
+    errno = saved;
+    return code;
+}
+
+int cmp_lifeline_arm_by_pipe(pid_t parent, int pipe)
+{
+    int saved = errno, pidfd = -1, flags;
+    int code = cmp_pidfd_open(parent, &pidfd);
+    if (code < 0) return code;
+    armed_pidfd = pidfd;
+    code = install_handler();
+    if (code == 0
+        && (fcntl(pipe, F_SETOWN, getpid()) < 0 || fcntl(pipe, F_SETSIG, armed_signal) < 0
+            || (flags = fcntl(pipe, F_GETFL)) < 0 || fcntl(pipe, F_SETFL, flags | O_ASYNC) < 0))
+        code = -errno;
+    if (code == 0 && cmp_pidfd_dead(pidfd)) code = -ESRCH;
+    errno = saved;
+    if (code < 0) {
+        armed_pidfd = -1;
+        close(pidfd);
+    }
+    return code;
+}

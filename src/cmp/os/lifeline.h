@@ -1,0 +1,23 @@
+/* Lifeline: a process that ends when its parent does, however that ended, SIGKILL included.
+ *
+ * The kernel sends a signal when the *thread* that forked us ends. So the signal is a real-time one whose handler looks
+ * whether the parent process is still ours, and if it is returns: the setting stays armed for the parent's remaining
+ * threads. Otherwise the handler ends the process by _exit(CMP_LIFELINE_STATUS), whatever code is just running, within
+ * half a millisecond. Children of this process are not armed by it, programs it execs die of the bare signal. */
+#ifndef CMP_OS_LIFELINE_H
+#define CMP_OS_LIFELINE_H
+
+#include <sys/types.h>
+
+#define CMP_LIFELINE_STATUS 143 /* as a shell says of SIGTERM, by which daemons end otherwise */
+
+/* Arms this process; `parent` is whose child it believes to be. -ESRCH: that one has ended already, and nothing is
+ * armed any more; -EBUSY: the program has handlers on all real-time signals. Not for two threads at once. */
+int cmp_lifeline_arm(pid_t parent);
+
+/* The same for a process that is somebody else's child but shall end with `parent`: a fork server's. `pipe` is the read
+ * end of a pipe whose write end `parent` holds; that it is given up makes the kernel send the signal (later, where
+ * `parent` has forked others that hold it, too). Both descriptors stay in use. -ESRCH, -EBUSY, -EBADF, -EMFILE, -ENFILE. */
+int cmp_lifeline_arm_by_pipe(pid_t parent, int pipe);
+
+#endif
