@@ -1,17 +1,104 @@
-"""The stdlib's launchers of spawn and forkserver, for cmp's processes."""
+"""The stdlib's launchers of spawn and forkserver, as cmp's processes use them.
+
+What they do differently: a descriptor that several objects share travels once; what has arrived is not handed on to
+programs which the child starts; and cmp arrives in the child first of all, with the start method and the alias.
+"""
 
 from __future__ import annotations
 
-from multiprocessing import popen_forkserver, popen_spawn_posix
+import operator
+import os
+import runpy
+import signal
+from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix
 
-from . import _core
+from . import _core, alias, arrival, context
 
 __all__ = ["ForkServerPopen", "SpawnPopen"]
 
 
-class SpawnPopen(_core.Popen, popen_spawn_posix.Popen):
+class _Arrival:
+    """Unpickling it runs arrival.py, and gives that module's globals."""
+
+    def __init__(self, facts: dict[str, object]) -> None:
+        self.facts = facts
+
+    def __reduce__(self):
+        return runpy.run_path, (arrival.__file__, self.facts)
+
+
+class _Name(str):
+    """A process's name, which is the first thing a launcher sends. It arrives as a plain str, and cmp with it."""
+
+    announced = False
+
+    def __reduce__(self):
+        if self.announced:
+            return str, (str(self),)
+        self.announced = True
+        facts = {
+            "arriving_from": os.path.dirname(os.path.dirname(os.path.abspath(arrival.__file__))),
+            "with_alias": alias.is_installed(),
+            "start_method": context._default_context.get_start_method(),
+            "process_name": str(self),
+        }
+        return operator.getitem, (_Arrival(facts), "process_name")
+
+
+_adopted: set[int] = set()
+
+
+def _adopt(fd: int) -> int:
+    """A descriptor that has arrived; whoever asks for it again gets one of its own."""
+    if fd in _adopted:
+        return os.dup(fd)
+    _adopted.add(fd)
+    os.set_inheritable(fd, False)
+    return fd
+
+
+class _SpawnFd(popen_spawn_posix._DupFd):
+    def detach(self) -> int:
+        return _adopt(super().detach())
+
+
+class _ForkServerFd(popen_forkserver._DupFd):
+    def detach(self) -> int:
+        return _adopt(super().detach())
+
+
+class _Launcher:
+    """Mixed into both of the stdlib's Popen classes."""
+
+    def __init__(self, process_obj) -> None:
+        self._tokens: dict[int, int] = {}
+        name = process_obj._name
+        process_obj._name = _Name(name)
+        try:
+            super().__init__(process_obj)
+        finally:
+            process_obj._name = name
+
+    def duplicate_for_child(self, fd: int) -> int:
+        if fd not in self._tokens:
+            self._tokens[fd] = super().duplicate_for_child(fd)
+        return self._tokens[fd]
+
+
+class _StdlibSpawnPopen(_Launcher, popen_spawn_posix.Popen):
+    DupFd = _SpawnFd
+
+
+class SpawnPopen(_core.Popen, _StdlibSpawnPopen):
+    """Started by the stdlib, watched as forked children are."""
+
     method = "spawn"
-    __init__ = popen_spawn_posix.Popen.__init__
+    __init__ = _StdlibSpawnPopen.__init__
+    duplicate_for_child = _StdlibSpawnPopen.duplicate_for_child
+
+    def close(self) -> None:
+        _core.Popen.close(self)
+        _StdlibSpawnPopen.close(self)
 
     def duplicate_for_child(self, fd):
         """A descriptor that several objects refer to travels once: the stdlib's launcher refuses it twice."""
@@ -20,5 +107,28 @@ class SpawnPopen(_core.Popen, popen_spawn_posix.Popen):
         return fd
 
 
-class ForkServerPopen(popen_forkserver.Popen):
+class ForkServerPopen(_Launcher, popen_forkserver.Popen):
+    """The server is the child's parent, so the stdlib's way of watching stays."""
+
     method = "forkserver"
+    DupFd = _ForkServerFd
+
+    def _launch(self, process_obj) -> None:
+        _set_up_server()
+        super()._launch(process_obj)
+
+    def interrupt(self) -> None:
+        """Sends SIGINT."""
+        self._send_signal(signal.SIGINT)
+
+
+def _set_up_server() -> None:
+    """Has a server that is about to start load cmp once for all its children. The user's main module it must not
+    load under the alias, which it would do before the alias is there."""
+    server = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        return
+    wanted = [name for name in server._preload_modules if name not in (__name__, "cmp.preload")]
+    if alias.is_installed():
+        wanted = ["cmp.preload", *(name for name in wanted if name != "__main__")]
+    server._preload_modules = [*wanted, __name__]

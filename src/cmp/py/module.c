@@ -18,6 +18,7 @@
 #include "py/queue.h"
 #include "py/reader.h"
 #include "py/simplequeue.h"
+#include "py/script.h"
 
 static int module_exec(PyObject *module);
 
@@ -118,6 +119,7 @@ static int module_exec(PyObject *module)
     if (import_name("atexit", "_ncallbacks", &state->atexit_count) < 0) return -1;
     if (import_name("atexit", "_run_exitfuncs", &state->atexit_run) < 0) return -1;
     if (cmpy_parent_add(module) < 0 || cmpy_popen_add(module) < 0 || cmpy_process_add(module) < 0) return -1;
+    if (cmpy_script_add(module) < 0) return -1;
     if (cmpy_codec_add(module) < 0) return -1;
     if (import_name("threading", "BrokenBarrierError", &state->broken_barrier_error) < 0) return -1;
     if (cmpy_slab_add(module) < 0 || cmpy_semlock_add_type(module) < 0 || cmpy_lock_add(module) < 0) return -1;

@@ -1,0 +1,18 @@
+"""Run in a spawned child by the path of this file, before anything else of its parent's arrives (see launchers).
+
+The child knows its parent's sys.path only afterwards, so the place where cmp lies comes along. As a module this is
+empty.
+"""
+
+__all__ = ()
+
+if "arriving_from" in globals():  # what the parent put in: the folder of cmp, the start method, is the alias on
+    import sys
+
+    sys.path.append(arriving_from)  # noqa: F821
+    from cmp import alias, context
+
+    sys.path.remove(arriving_from)  # noqa: F821
+    if with_alias:  # noqa: F821
+        alias.install()
+    context._force_start_method(start_method)  # noqa: F821

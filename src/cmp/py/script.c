@@ -1,0 +1,70 @@
+#include "py/script.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static PyObject *script_run_file(PyObject *module, PyObject *argument)
+{
+    (void)module;
+    PyObject *path = NULL;
+    PyCompilerFlags flags = _PyCompilerFlags_INIT;
+    if (!PyUnicode_FSConverter(argument, &path)) return NULL;
+    FILE *file = fopen(PyBytes_AS_STRING(path), "rbe");
+    if (file == NULL) {
+        PyObject *program = PyObject_CallMethod(PySys_GetObject("orig_argv"), "__getitem__", "i", 0);
+        PySys_FormatStderr("%U: can't open file %R: [Errno %d] %s\n", program, argument, errno, strerror(errno));
+        Py_XDECREF(program);
+        Py_DECREF(path);
+        return PyErr_Occurred() ? NULL : PyLong_FromLong(2);
+    }
+    int code = PyRun_SimpleFileExFlags(file, PyBytes_AS_STRING(path), 1, &flags);
+    Py_DECREF(path);
+    return PyLong_FromLong(code != 0);
+}
+
+static PyObject *script_run_stdin(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    PyCompilerFlags flags = _PyCompilerFlags_INIT;
+    return PyLong_FromLong(PyRun_AnyFileExFlags(stdin, "<stdin>", 0, &flags) != 0);
+}
+
+static PyObject *script_run_string(PyObject *module, PyObject *argument)
+{
+    (void)module;
+    PyCompilerFlags flags = _PyCompilerFlags_INIT;
+    flags.cf_flags |= PyCF_IGNORE_COOKIE; /* the text is a str already, whatever its first line says */
+    const char *text = PyUnicode_AsUTF8(argument);
+    if (text == NULL) return NULL;
+    return PyLong_FromLong(PyRun_SimpleStringFlags(text, &flags) != 0);
+}
+
+static PyObject *script_run_module(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *name, *alter_argv;
+    if (!PyArg_ParseTuple(args, "OO:run_module", &name, &alter_argv)) return NULL;
+    PyObject *runpy = PyImport_ImportModule("runpy");
+    if (runpy == NULL) return NULL;
+    PyObject *done = PyObject_CallMethod(runpy, "_run_module_as_main", "OO", name, alter_argv);
+    Py_DECREF(runpy);
+    if (done == NULL) PyErr_Print();
+    Py_XDECREF(done);
+    return PyLong_FromLong(done == NULL);
+}
+
+static PyMethodDef script_functions[] = {
+    {"run_file", script_run_file, METH_O, "run_file($module, path, /)\n--\n\nRuns a script; path is absolute."},
+    {"run_stdin", script_run_stdin, METH_NOARGS, "run_stdin($module, /)\n--\n\nRuns what stdin says, as `python -`."},
+    {"run_string", script_run_string, METH_O, "run_string($module, code, /)\n--\n\nRuns code, as `python -c`."},
+    {"run_module", script_run_module, METH_VARARGS,
+     "run_module($module, name, alter_argv, /)\n--\n\nRuns a module, as `python -m`."},
+    {0},
+};
+
+int cmpy_script_add(PyObject *module)
+{
+    return PyModule_AddFunctions(module, script_functions);
+}
