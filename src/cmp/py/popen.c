@@ -138,6 +138,8 @@ static PyObject *popen_wait(struct popen *self, PyObject *args, PyObject *kwargs
         int fd = (int)PyLong_AsLong(sentinel);
         Py_DECREF(sentinel);
         code = cmpy_wait(wait_for_sentinel, &fd, deadline_ns);
+        /* The launchers' sentinel is a pipe, which the kernel closes a moment before the process has ended. */
+        if (code == 0) code = cmpy_wait(wait_for_end, self, CMPY_FOREVER);
     }
     if (code == CMPY_RAISED) return NULL;
     look(self);
