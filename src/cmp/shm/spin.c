@@ -41,19 +41,21 @@ static void was_quick(struct cmp_spin *learnt)
 }
 
 /* The short spin was in vain: shall it go on? */
-static bool hold_out(struct cmp_spin *learnt)
+static bool may_hold_out(struct cmp_spin *learnt)
 {
     uint32_t skip = cmp_load(&learnt->skip, relaxed);
     cmp_private_store(&learnt->quick, 0, relaxed);
-    if (skip > 0) {
-        cmp_private_store(&learnt->skip, skip - 1, relaxed);
-        return false;
-    }
-    /* Reckoned as in vain; a run of quick answers takes it back. */
+    if (skip > 0) cmp_private_store(&learnt->skip, skip - 1, relaxed);
+    return skip == 0;
+}
+
+static void held_out(struct cmp_spin *learnt, bool in_vain)
+{
     uint32_t backoff = cmp_load(&learnt->backoff, relaxed);
+    if (!in_vain) backoff /= 2;
+    else if (backoff < LAST_BACKOFF) backoff = backoff * 2 + 1;
+    cmp_private_store(&learnt->backoff, backoff, relaxed);
     cmp_private_store(&learnt->skip, backoff, relaxed);
-    cmp_private_store(&learnt->backoff, backoff < LAST_BACKOFF ? backoff * 2 + 1 : LAST_BACKOFF, relaxed);
-    return true;
 }
 
 int cmp_spin(struct cmp_spin *learnt, int (*look)(void *), void *arg, int64_t deadline_ns, int64_t short_ns)
@@ -66,6 +68,8 @@ int cmp_spin(struct cmp_spin *learnt, int (*look)(void *), void *arg, int64_t de
         was_quick(learnt);
         return code;
     }
-    if (left_ns <= short_ns || !hold_out(learnt)) return code;
-    return look_until(look, arg, begin_ns + (left_ns < LONG_NS ? left_ns : LONG_NS));
+    if (left_ns <= short_ns || !may_hold_out(learnt)) return code;
+    code = look_until(look, arg, begin_ns + (left_ns < LONG_NS ? left_ns : LONG_NS));
+    held_out(learnt, code == -EAGAIN);
+    return code;
 }

@@ -4,8 +4,8 @@
  * short spin, and a round trip costs about a microsecond; or both sleep, each wake-up takes the kernel (and the
  * hypervisor, whose processor has gone idle) longer than the other's short spin, so both go on sleeping, and a round
  * trip costs thirty. A single waiter that holds out for one wake-up's time brings the pair from the second state to
- * the first. So now and then a waiter spins long: at once after a run of quick answers, else at ever greater
- * distances, as long spins do not lead to quick answers (the other side computes, or has no processor to run on). */
+ * the first. So a waiter spins long: always, as long as that succeeds, and at ever greater distances when it is in
+ * vain (the other side computes, or has no processor to run on). */
 #ifndef CMP_SHM_SPIN_H
 #define CMP_SHM_SPIN_H
 
@@ -16,7 +16,7 @@
  * a lost update only makes a long spin come sooner or later. */
 struct cmp_spin {
     _Atomic uint32_t quick;   /* answers in a row within the short spin */
-    _Atomic uint32_t skip;    /* short spins that may still fail before a long one */
+    _Atomic uint32_t skip;    /* so many more short spins in vain end in sleep at once */
     _Atomic uint32_t backoff; /* what skip is set to next */
 };
 
