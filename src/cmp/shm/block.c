@@ -47,8 +47,14 @@
 
 #define BLOCK_MAGIC UINT32_C(0x62706d63) /* "cmpb" */
 
-/* Below this a system call costs more than it saves. */
+/* Below these a system call costs more than it saves. */
 #define PWRITE_LEAST (16 * 1024)
+
+#define KNOWN_LEAST (1024 * 1024)
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 /* So many returned bytes make it worth taking the lock for. */
 #define TIDY_BYTES (UINT64_C(4) << 20)
@@ -526,6 +532,20 @@ bool cmp_block_reclaim(struct cmp_segment *segment, cmp_ref ref, uint64_t judged
 
 /* --- the rest --- */
 
+/* Pages may be in memory and yet not in this process's page tables, because another wrote them, or pwrite did. Stores
+ * would fault them in one by one at 2 us a page; asked for together they cost a quarter of that. */
+static void make_known(struct cmp_segment *segment, cmp_ref ref, char *block, uint64_t bytes)
+{
+    struct cmp_segment_maps *maps = segment->maps;
+    size_t i = (size_t)((ref / PAGE * UINT64_C(0x9e3779b97f4a7c15)) >> 58) % CMP_SEGMENT_KNOWN;
+    if (cmp_load(&maps->known[i], relaxed) == ref && cmp_load(&maps->known_bytes[i], relaxed) >= bytes) return;
+    int saved = errno;
+    (void)madvise(block, whole_pages(bytes), MADV_POPULATE_WRITE); /* before Linux 5.14 an error: then they fault */
+    errno = saved;
+    cmp_private_store(&maps->known[i], ref, relaxed);
+    cmp_private_store(&maps->known_bytes[i], bytes, relaxed);
+}
+
 int cmp_block_write(struct cmp_segment *segment, cmp_ref ref, uint64_t offset, const void *bytes, uint64_t size)
 {
     struct block *block = find(segment, ref);
@@ -535,6 +555,7 @@ int cmp_block_write(struct cmp_segment *segment, cmp_ref ref, uint64_t offset, c
     uint64_t at = sizeof *block + offset, cold_from = cmp_load(&block->cold_from, relaxed);
     uint64_t warm_size = at >= cold_from ? 0 : cold_from - at < size ? cold_from - at : size;
     if (size - warm_size < PWRITE_LEAST || !cmp_segment_owns_fd(segment)) warm_size = size;
+    if (warm_size >= KNOWN_LEAST) make_known(segment, ref, (char *)block, at + warm_size);
     memcpy(to, from, warm_size);
     if (warm_size == size) return 0;
     const struct cmp_extent_shm *row = &cmp_segment_extents(segment)[ref >> CMP_REF_BITS];

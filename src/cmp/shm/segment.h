@@ -17,6 +17,7 @@ typedef uint64_t cmp_ref; /* extent in bits 48-63, byte offset in it in bits 0-4
 
 #define CMP_SEGMENT_EXTENTS 256
 #define CMP_SEGMENT_MEMBERS 1024
+#define CMP_SEGMENT_KNOWN 64
 
 struct cmp_queue;       /* shm/queue.h */
 struct cmp_segment_shm; /* shm/segment_layout.h */
@@ -26,6 +27,9 @@ struct cmp_segment_shm; /* shm/segment_layout.h */
 struct cmp_segment_maps {
     _Atomic(char *) at[CMP_SEGMENT_EXTENTS];
     _Atomic uint64_t size[CMP_SEGMENT_EXTENTS];
+    /* Blocks of which this process's page tables know the first so many bytes: a hint (shm/block.c). */
+    _Atomic cmp_ref known[CMP_SEGMENT_KNOWN];
+    _Atomic uint64_t known_bytes[CMP_SEGMENT_KNOWN];
 };
 
 /* This process's handle. Several threads may use it at once; it does not move while it is open. */
