@@ -31,15 +31,15 @@ def rows() -> dict[str, Any]:
     found: dict[str, Any] = {
         "7": 7,
         "(i,)*5": (7,) * 5,
-        "the dict": dict(a=42, b=33, c=(1, 2, 3), d=[1, 2, 3], e="123", f=b"kkk"),
-        "dict of longer keys": dict(alpha=42, beta=33, gamma=(1, 2, 3), delta=[1, 2, 3], epsilon="123", zeta=b"kkk"),
+        "the dict": {"a": 42, "b": 33, "c": (1, 2, 3), "d": [1, 2, 3], "e": "123", "f": b"kkk"},
+        "dict of longer keys": {"alpha": 42, "beta": 33, "gamma": (1, 2, 3), "delta": [1, 2, 3], "epsilon": "123"},
         "str of 1000": "x" * 1000,
         "bytes of 64 KiB": b"x" * 65536,
         "50 000 ints": list(range(50_000)),
         "50 000 floats": [i / 7 for i in range(50_000)],
         "1000 pairs": [(i, -i) for i in range(1000)],
         "1000 strings": [f"string number {i}" for i in range(1000)],
-        "100 small dicts": [dict(id=i, name=f"n{i}", value=i / 7) for i in range(100)],
+        "100 small dicts": [{"id": i, "name": f"n{i}", "value": i / 7} for i in range(100)],
         "a function": os.path.join,
         "a builtin": len,
         "a dataclass": Point(1, 2.0),
@@ -92,7 +92,7 @@ def measure(value: Any, rounds: int) -> list[float]:
     loops = [loops_for(work) for work in works]
     times: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
-        for work, count, found in zip(works, loops, times):
+        for work, count, found in zip(works, loops, times, strict=True):
             found.append(time_once(work, count))
     return [statistics.median(found) for found in times]
 

@@ -42,11 +42,11 @@ def difference(left: Any, right: Any) -> str | None:
         if isinstance(a, (list, tuple)):
             if len(a) != len(b):
                 return f"{place}: {len(a)} items against {len(b)}"
-            todo += [(f"{place}[{i}]", x, y) for i, (x, y) in enumerate(zip(a, b))]
+            todo += [(f"{place}[{i}]", x, y) for i, (x, y) in enumerate(zip(a, b, strict=True))]
         elif isinstance(a, dict):
             if len(a) != len(b):
                 return f"{place}: {len(a)} keys against {len(b)}"
-            for i, (x, y) in enumerate(zip(a.items(), b.items())):
+            for i, (x, y) in enumerate(zip(a.items(), b.items(), strict=True)):
                 todo += [(f"{place}.key{i}", x[0], y[0]), (f"{place}.value{i}", x[1], y[1])]
         elif isinstance(a, (set, frozenset)):
             if a != b:

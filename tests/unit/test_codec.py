@@ -115,8 +115,8 @@ def test_extremes_of_a_width_survive_in_bulk():
         assert travel(value) == value
 
 
-OTHERS = [Point(1, 2), [Point(1, 2)], Text("t"), {"k": Text("t")}, 3 + 4j, ..., NotImplemented, range(5), slice(1, 2, 3),
-          bytearray(b"abc"), bytearray(b"x" * 200000), decimal.Decimal("1.5"), fractions.Fraction(3, 4),
+OTHERS = [Point(1, 2), [Point(1, 2)], Text("t"), {"k": Text("t")}, 3 + 4j, ..., NotImplemented, range(5),
+          slice(1, 2, 3), bytearray(b"abc"), bytearray(b"x" * 200000), decimal.Decimal("1.5"), fractions.Fraction(3, 4),
           functools.partial(int, "7"), type(None), types.SimpleNamespace(a=[1]), os.stat_result(range(10)),
           OSError(2, "no"), (1, [2, {3: Point(4, 5)}]), "a".join, [].append, random.Random(1).random, dict.fromkeys]
 
@@ -173,7 +173,7 @@ def test_every_tuple_of_a_tangle_of_cycles_is_found():
 
 
 def test_one_object_met_twice_is_one_object_again():
-    for make in (lambda: [1], lambda: {"k": 1}, lambda: {1}, lambda: frozenset([1, 2]), lambda: tuple([1, 2]),
+    for make in (lambda: [1], lambda: {"k": 1}, lambda: {1}, lambda: frozenset([1, 2]), lambda: tuple(iter("ab")),
                  lambda: "".join(["a", "b"]), lambda: "".join(["\xe9", "\u4e2d"]), lambda: bytes([1, 2]),
                  lambda: list(range(100)), lambda: tuple(range(1000, 1100)), lambda: b"x" * 5000, lambda: "x" * 5000,
                  lambda: "x" * 300):
@@ -410,8 +410,8 @@ class BadBuffer:
         return (bytes, (pickle.PickleBuffer(memoryview(bytearray(100_000))[::2]),))
 
 
-UNPICKLABLE = [lambda: None, (lambda: None).__code__, threading.Lock(), (i for i in ()), sys, sys._getframe(), BadBuffer(),
-               Fails("dump"), open, type("Local", (), {}), type("Local", (), {})(), memoryview(b"a"), object.__new__]
+UNPICKLABLE = [lambda: None, (lambda: None).__code__, threading.Lock(), (i for i in ()), sys, sys._getframe(),
+               BadBuffer(), Fails("dump"), open, type("Local", (), {}), type("Local", (), {})(), memoryview(b"a"), object.__new__]
 
 
 @pytest.mark.parametrize("value", UNPICKLABLE, ids=lambda value: f"{value!r:.30}")
@@ -465,15 +465,15 @@ def test_nothing_leaks(make):
     make()
     tracemalloc.start()
     try:
-        # The first rounds may fill what the interpreter itself keeps; any object lost in each call is 16 bytes or more.
-        for _ in range(5):
+        # The first rounds may fill what the interpreter itself keeps; an object lost in each call is 24 bytes or more.
+        for _ in range(8):
             gc.collect()
             before = tracemalloc.get_traced_memory()[0]
             for _ in range(calls):
                 make()
             gc.collect()
             grown = tracemalloc.get_traced_memory()[0] - before
-            if grown < 16 * calls:
+            if grown < 24 * calls:
                 return
         pytest.fail(f"{grown} bytes grown in {calls} calls")
     finally:

@@ -16,8 +16,11 @@ settings = hypothesis.settings(max_examples=100, deadline=None,
                                suppress_health_check=list(hypothesis.HealthCheck))
 scalars = (st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
            | st.text(st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF)))
-plain = st.recursive(scalars, lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner)
-                     | st.lists(inner).map(tuple) | st.sets(st.integers() | st.text()), max_leaves=40)
+plain = st.recursive(
+    scalars,
+    lambda inner: (st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner)
+                   | st.lists(inner).map(tuple) | st.sets(st.integers() | st.text())),
+    max_leaves=40)
 
 
 def travel(value):
