@@ -38,6 +38,7 @@ from multiprocessing.managers import (  # noqa: F401  (the same objects under bo
     public_methods,
 )
 from multiprocessing.reduction import ForkingPickler
+from types import SimpleNamespace
 from weakref import WeakValueDictionary
 
 from . import _core
@@ -286,6 +287,21 @@ class BaseManager(_stdlib.BaseManager):
     def __init__(self, address=None, authkey=None, serializer="pickle", ctx=None, *, shutdown_timeout=1.0):
         super().__init__(address, authkey, serializer, ctx or _default_context.get_context())
         self._shutdown_timeout = shutdown_timeout
+
+    def start(self, initializer=None, initargs=()):
+        """Starts the manager's process, which ends when this one does, however that ends."""
+
+        def process(*args, **kwds):
+            made = context.Process(*args, **kwds)
+            made._lifeline = True
+            return made
+
+        context = self._ctx
+        self._ctx = SimpleNamespace(Process=process)
+        try:
+            super().start(initializer, initargs)
+        finally:
+            self._ctx = context
 
 
 class SyncManager(BaseManager, _stdlib.SyncManager):

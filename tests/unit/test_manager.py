@@ -1,0 +1,182 @@
+"""What cmp's managers promise beyond the standard library's."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import cmp
+
+LONG_S = 20
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(fact) -> None:
+    deadline = time.monotonic() + LONG_S
+    while not fact():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.005)
+
+
+PARENT = """
+import os, sys, cmp
+manager = cmp.get_context(sys.argv[1]).Manager() if __name__ == "__main__" else None
+if manager:
+    print(manager._process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_manager_ends_with_a_killed_parent(tmp_path, method):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    path = os.pathsep.join([os.path.dirname(os.path.dirname(cmp.__file__)), os.environ.get("PYTHONPATH", "")])
+    parent = subprocess.Popen(
+        [sys.executable, str(script), method],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )
+    try:
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.kill()
+        parent.wait(LONG_S)
+        wait_until(lambda: not alive(pid))
+    finally:
+        parent.kill()
+        parent.wait(LONG_S)
+        parent.stdin.close()
+        parent.stdout.close()
+
+
+def calls_under(function) -> list[str]:
+    """The files of the Python frames that a call runs."""
+    files = []
+
+    def note(frame, event, arg):
+        if event == "call":
+            files.append(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return files
+
+
+def test_put_and_get_run_no_python():
+    with cmp.Manager() as manager:
+        queue = manager.Queue()
+
+        def both():
+            queue.put(1)
+            queue.get()
+
+        assert calls_under(both) == [__file__]
+
+
+def test_a_client_maps_a_queue_once():
+    with cmp.Manager() as manager:
+        queue = manager.Queue()
+        before = len(os.listdir("/proc/self/fd"))
+        others = [pickle.loads(pickle.dumps(queue)) for _ in range(10)]
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert all(other._attached is queue._attached for other in others)
+
+
+def test_a_with_lock_of_a_killed_client_is_taken_over():
+    with cmp.Manager() as manager:
+        lock, inside = manager.Lock(), manager.Event()
+
+        def hold():
+            with lock:
+                inside.set()
+                signal.pause()
+
+        process = cmp.Process(target=hold)
+        process.start()
+        assert inside.wait(LONG_S)
+        process.kill()
+        process.join(LONG_S)
+        start = time.monotonic()
+        with pytest.warns(cmp.AbandonedLockWarning, match=str(process.pid)), lock:
+            pass
+        assert time.monotonic() - start < LONG_S
+
+
+@pytest.mark.parametrize("kind", ["Lock", "Semaphore", "Event", "Barrier"])
+def test_whoever_waits_when_the_manager_is_killed_gets_eoferror(kind):
+    manager = cmp.Manager()
+    thing = getattr(manager, kind)(*{"Semaphore": [0], "Barrier": [2]}.get(kind, []))
+    if kind == "Lock":
+        thing.acquire()
+    raised, waiting = [], threading.Event()
+
+    def wait():
+        waiting.set()
+        try:
+            (thing.wait if kind in ("Event", "Barrier") else thing.acquire)()
+        except Exception as error:  # noqa: BLE001
+            raised.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    waiting.wait()
+    os.kill(manager._process.pid, signal.SIGKILL)
+    manager._process.join(LONG_S)
+    thread.join(LONG_S)
+    assert not thread.is_alive()
+    assert isinstance(raised[0], (EOFError, ConnectionError))
+    manager.shutdown()
+
+
+def test_a_killed_client_takes_no_item_with_it():
+    with cmp.Manager() as manager:
+        queue = manager.Queue()
+
+        def put_for_ever():
+            number = 0
+            while True:
+                queue.put(number)
+                number += 1
+
+        process = cmp.Process(target=put_for_ever)
+        process.start()
+        wait_until(lambda: queue.qsize() > 100)
+        process.kill()
+        process.join(LONG_S)
+        items = [queue.get_nowait() for _ in range(queue.qsize())]
+        assert items == list(range(len(items)))
+
+
+def test_garbage_and_a_wrong_key_reach_nothing():
+    from multiprocessing.connection import Client
+
+    with cmp.Manager() as manager:
+        queue = manager.Queue()
+        with pytest.raises(cmp.AuthenticationError):
+            Client(manager.address, authkey=b"wrong")
+        conn = Client(manager.address)  # no authentication: the server waits for the answer to its challenge
+        conn.send_bytes(b"garbage")
+        conn.close()
+        queue.put(1)
+        assert queue.get() == 1
+        assert os.stat(os.path.dirname(manager.address)).st_mode & 0o077 == 0
