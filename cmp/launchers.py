@@ -100,12 +100,6 @@ class SpawnPopen(_core.Popen, _StdlibSpawnPopen):
         _core.Popen.close(self)
         _StdlibSpawnPopen.close(self)
 
-    def duplicate_for_child(self, fd):
-        """A descriptor that several objects refer to travels once: the stdlib's launcher refuses it twice."""
-        if fd not in self._fds:
-            self._fds.append(fd)
-        return fd
-
 
 class ForkServerPopen(_Launcher, popen_forkserver.Popen):
     """The server is the child's parent, so the stdlib's way of watching stays."""
