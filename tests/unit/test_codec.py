@@ -411,7 +411,8 @@ class BadBuffer:
 
 
 UNPICKLABLE = [lambda: None, (lambda: None).__code__, threading.Lock(), (i for i in ()), sys, sys._getframe(),
-               BadBuffer(), Fails("dump"), open, type("Local", (), {}), type("Local", (), {})(), memoryview(b"a"), object.__new__]
+               BadBuffer(), Fails("dump"), open, type("Local", (), {}), type("Local", (), {})(), memoryview(b"a"),
+               object.__new__]
 
 
 @pytest.mark.parametrize("value", UNPICKLABLE, ids=lambda value: f"{value!r:.30}")
