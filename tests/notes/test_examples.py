@@ -48,3 +48,12 @@ def test_some_twenty_programs_of_five_notes():
     assert {program.source.note for program in PROGRAMS} == {"000", "001", "002", "003", "004"}
     kinds = [program.kind for program in PROGRAMS if program.tty]
     assert sorted(kinds) == ["copy", "pool", "processes", "queue"]
+
+
+def test_cmp_prints_all_five_items_every_time(notes, tmp_path):
+    """The example whose reader, under the standard library, may find the queue empty before the feeder has sent."""
+    (program,) = [program for program in PROGRAMS if program.name == "001-queue"]
+    for number in range(12):
+        run = launch.run(program, "import", notes, tmp_path / str(number))
+        assert run.ended.check()
+        program.check(run)
