@@ -225,7 +225,7 @@ static void take_until_over(void *arg)
 {
     struct bin *bin = arg;
     int code;
-    do code = cmp_eventcount_wait(&bin->ec, take_token, more_tokens, bin, cmp_now_ns() + 20000 * CMP_MS, 0);
+    do code = cmp_eventcount_wait(&bin->ec, take_token, more_tokens, bin, cmp_now_ns() + 20000 * CMP_MS, 0, NULL);
     while (code == 0);
     CHECK_EQ(code, -EPIPE);
 }

@@ -107,6 +107,15 @@ TEST(wake_that_reaches_nobody_turns_quiet)
     CHECK_EQ(state(bin), CMP_EC_QUIET);
 }
 
+TEST(timed_out_wait_disturbs_no_other_sleeper)
+{
+    struct bin *bin = fresh();
+    uint32_t key = cmp_eventcount_prepare(&bin->ec); /* another's */
+    int code = cmp_eventcount_wait(&bin->ec, take_token, NULL, bin, cmp_now_ns() + 60 * CMP_MS, 0, NULL);
+    CHECK_EQ(code, -ETIMEDOUT);
+    CHECK_EQ(cmp_load(&bin->ec.word, relaxed), key);
+}
+
 TEST(leave_without_more_settles_a_wake_and_asks_for_another_look)
 {
     struct bin *bin = fresh();

@@ -6,7 +6,7 @@
 
 /* A holder's death is to be noticed within a second, and an idle waiter is to cost next to nothing. */
 #define FIRST_SLICE_NS (20 * CMP_MS)
-#define LAST_SLICE_NS (320 * CMP_MS)
+#define LAST_SLICE_NS (500 * CMP_MS)
 
 int cmp_cell_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*more)(void *), void *arg,
                   int64_t deadline_ns, int64_t spin_ns, struct cmp_spin *learnt,

@@ -8,7 +8,7 @@
 /* As for an event (flag.c): the answer to a notification takes some microseconds of Python. */
 #define SPIN_NS INT64_C(20000)
 #define FIRST_SLICE_NS (20 * CMP_MS)
-#define LAST_SLICE_NS (320 * CMP_MS)
+#define LAST_SLICE_NS (500 * CMP_MS)
 
 /* A waiter found alive is not asked again by the next notification of a quick exchange. */
 #define BELIEVE_NS (5 * CMP_MS)

@@ -112,14 +112,29 @@ static void hand_on(struct cmp_eventcount *ec, bool (*more)(void *), void *arg)
     if (cmp_eventcount_leave(ec, again) && more(arg)) cmp_eventcount_notify_one(ec);
 }
 
+/* Nothing has come here for a while, so a wait begins with a long sleep and without spinning: callers that wait piece
+ * by piece, to look after their signals, cost no more than one that waits in one go. */
+static int64_t slice_to_begin_with(const struct cmp_spin *learnt)
+{
+    int64_t slice_ns = learnt == NULL ? 0 : cmp_load(&learnt->idle_ms, relaxed) * CMP_MS;
+    return slice_ns > FIRST_SLICE_NS ? slice_ns : FIRST_SLICE_NS;
+}
+
+static void remember_slice(struct cmp_spin *learnt, int64_t slice_ns)
+{
+    uint32_t idle_ms = slice_ns > FIRST_SLICE_NS ? (uint32_t)(slice_ns / CMP_MS) : 0;
+    if (learnt != NULL && cmp_load(&learnt->idle_ms, relaxed) != idle_ms)
+        cmp_private_store(&learnt->idle_ms, idle_ms, relaxed);
+}
+
 int cmp_eventcount_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*more)(void *), void *arg,
                         int64_t deadline_ns, int64_t spin_ns, struct cmp_spin *learnt)
 {
     int code = look(arg);
     if (code != -EAGAIN || deadline_ns <= 0) return code;
-    if (spin_ns > 0) code = cmp_spin(learnt, look, arg, deadline_ns, spin_ns);
+    int64_t slice_ns = slice_to_begin_with(learnt);
+    if (spin_ns > 0 && slice_ns == FIRST_SLICE_NS) code = cmp_spin(learnt, look, arg, deadline_ns, spin_ns);
     if (code != -EAGAIN) return code; /* never prepared, so nothing is owed */
-    int64_t slice_ns = FIRST_SLICE_NS;
     for (;;) {
         uint32_t key = cmp_eventcount_prepare(ec);
         code = look(arg);
@@ -134,12 +149,14 @@ int cmp_eventcount_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*m
             return -EINTR;
         } else if (deadline_ns <= cmp_now_ns()) {
             code = look(arg);
-            if (code == -EAGAIN) code = -ETIMEDOUT;
+            if (code == -EAGAIN) return -ETIMEDOUT;
             break;
         } else {
             slice_ns = slice_ns * 2 < LAST_SLICE_NS ? slice_ns * 2 : LAST_SLICE_NS;
+            remember_slice(learnt, slice_ns);
         }
     }
+    remember_slice(learnt, FIRST_SLICE_NS);
     hand_on(ec, more, arg);
     return code;
 }

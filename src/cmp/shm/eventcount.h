@@ -55,9 +55,11 @@ static inline bool cmp_eventcount_quiet(struct cmp_eventcount *ec)
 void cmp_eventcount_notify_one(struct cmp_eventcount *ec);
 void cmp_eventcount_notify_all(struct cmp_eventcount *ec);
 
-/* The whole loop, the only one: calls look(arg) until it returns other than -EAGAIN, spinning for spin_ns first
- * (or longer, as `learnt` says: shm/spin.h, NULL for never), then sleeping. Gives look's result, -ETIMEDOUT, -EAGAIN (deadline 0 or earlier: one look), or -EINTR (a signal came
- * while it slept: nothing was taken; the caller runs handlers and calls again with the same deadline).
+/* The whole loop, the only one: calls look(arg) until it returns other than -EAGAIN, spinning for spin_ns first, then
+ * sleeping. What the waiters of this process have `learnt` here (shm/spin.h; NULL: nothing) makes it spin longer, or,
+ * where nothing has come for a while, not at all, and begin with a long slice. Gives look's result, -ETIMEDOUT, -EAGAIN
+ * (deadline 0 or earlier: one look), or -EINTR (a signal came while it slept: nothing was taken; the caller runs
+ * handlers and calls again with the same deadline).
  * more(arg) says whether the condition still holds for another; NULL: it may (each that leaves then wakes one). */
 int cmp_eventcount_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*more)(void *), void *arg,
                         int64_t deadline_ns, int64_t spin_ns, struct cmp_spin *learnt);

@@ -9,7 +9,7 @@
  *
  * Sleepers are on `changed`, in the word's own cache line; its state says whether a release must wake one.
  * Whoever dies before the CAS has not taken it, after it has; the same for the release. A death between the release
- * and the wake-up makes it late only: sleepers look again after 20 ms at first, then at most every 320. */
+ * and the wake-up makes it late only: sleepers look again after 20 ms at first, then at most every 500. */
 #ifndef CMP_SHM_LOCKWORD_H
 #define CMP_SHM_LOCKWORD_H
 

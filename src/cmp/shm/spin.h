@@ -18,6 +18,7 @@ struct cmp_spin {
     _Atomic uint32_t quick;   /* answers in a row within the short spin */
     _Atomic uint32_t skip;    /* so many more short spins in vain end in sleep at once */
     _Atomic uint32_t backoff; /* what skip is set to next */
+    _Atomic uint32_t idle_ms; /* how long the sleeps here have grown (shm/eventcount.c); 0: something came lately */
 };
 
 /* Calls look(arg) until it gives other than -EAGAIN: for short_ns, or longer where `learnt` (NULL: never) says that it
