@@ -33,12 +33,3 @@ def put_get(mp: Any, size: int) -> Timing:
 def ints(mp: Any, size: int) -> Timing:
     with mp.Manager() as manager:
         return flow(mp, manager.Queue(), size, 1, 1)
-
-
-@row("manager: Manager() start and shutdown", size=5, tiny=1)
-def start(mp: Any, size: int) -> Timing:
-    mp.Manager().shutdown()  # imports are not counted
-    begin = time.perf_counter()
-    for _ in range(size):
-        mp.Manager().shutdown()
-    return Timing(time.perf_counter() - begin, size)
