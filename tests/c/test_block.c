@@ -1,5 +1,6 @@
 #include "runner.h"
 
+#include "os/clock.h"
 #include "shm/block.h"
 #include "shm/budget.h"
 #include "shm/extent.h"
@@ -361,6 +362,48 @@ TEST(full_member_table_is_swept_of_a_thousand_dead)
 }
 
 /* --- memory --- */
+
+static void pass_time(int64_t ns)
+{
+    int64_t until_ns = cmp_now_ns() + ns;
+    WAIT_FOR(cmp_now_ns() >= until_ns);
+}
+
+TEST(memory_that_lies_unused_goes_back_while_a_burst_is_drained)
+{
+    fresh();
+    enum { N = 40 };
+    cmp_ref blocks[N];
+    for (int i = 0; i < N; i++) {
+        uint64_t capacity;
+        blocks[i] = get(4 * MIB);
+        memset(cmp_block_payload(&segment, blocks[i], &capacity), 1, 4 * MIB);
+    }
+    for (int i = 0; i < N; i++) {
+        if (i % 10 == 0) pass_time(60 * CMP_MS);
+        cmp_block_free(&segment, blocks[i]);
+    }
+    CHECK_EQ(cmp_block_check(&segment), 0);
+    /* The last ten, and the ten before that were not yet idle all the while. */
+    CHECK(cmp_block_use(&segment).idle_bytes <= 25 * 4 * MIB);
+    CHECK(pages_in_file() <= 26 * 4 * MIB);
+    done();
+}
+
+TEST(block_in_slow_but_steady_use_stays_warm)
+{
+    fresh();
+    for (int i = 0; i < 5; i++) {
+        cmp_ref block = 0;
+        uint64_t warm_bytes;
+        CHECK_EQ(cmp_block_alloc(&segment, 16 * MIB, false, &block, &warm_bytes), 0);
+        if (i > 0) CHECK(warm_bytes >= 16 * MIB);
+        pass_time(60 * CMP_MS);
+        cmp_block_free(&segment, block);
+        pass_time(60 * CMP_MS);
+    }
+    done();
+}
 
 TEST(memory_goes_back_after_a_burst)
 {

@@ -27,6 +27,7 @@
  * be killed anywhere and is then done again. */
 #include "shm/block.h"
 
+#include "os/clock.h"
 #include "os/memfd.h"
 #include "shm/budget.h"
 #include "shm/extent.h"
@@ -55,6 +56,12 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+
+/* What no allocation has touched for so long goes back to the kernel: longer than a steady flow needs to come round to
+ * its last block, short enough that most of a burst has gone back by the time it is drained. */
+#define UNUSED_NS (50 * CMP_MS)
+/* But so much stays anyway. */
+#define KEEP_LEAST_BYTES (UINT64_C(8) << 20)
 
 /* So many returned bytes make it worth taking the lock for. */
 #define TIDY_BYTES (UINT64_C(4) << 20)
@@ -147,6 +154,14 @@ static void take_from(_Atomic uint64_t *sum, uint64_t bytes)
     cmp_store(sum, now > bytes ? now - bytes : 0, relaxed, "block.sum");
 }
 
+static void take_idle(struct cmp_blocks_shm *blocks, uint64_t bytes)
+{
+    take_from(&blocks->idle_bytes, bytes);
+    uint64_t idle = cmp_load(&blocks->idle_bytes, relaxed);
+    if (idle < cmp_load(&blocks->unused_bytes, relaxed))
+        cmp_store(&blocks->unused_bytes, idle, relaxed, "block.unused");
+}
+
 static _Atomic cmp_ref *list_for(struct cmp_blocks_shm *blocks, const struct block *block)
 {
     uint32_t class = block->class < CMP_BLOCK_CLASSES ? block->class : CMP_BLOCK_CLASSES - 1;
@@ -229,6 +244,7 @@ static void repair(struct cmp_segment *segment)
     }
     cmp_store(&blocks->busy_bytes, 0, relaxed, "block.forget");
     cmp_store(&blocks->idle_bytes, 0, relaxed, "block.forget");
+    cmp_store(&blocks->unused_bytes, 0, relaxed, "block.forget");
     cmp_store(&blocks->returned_bytes, 0, relaxed, "block.forget");
     (void)cmp_block_walk(segment, relist, &relisting);
 }
@@ -301,7 +317,7 @@ static int pop(const struct request *r, _Atomic cmp_ref *head, cmp_ref *out)
         int code = may_hold(r, block);
         if (code < 0) return code;
         uint64_t warm = cmp_load(&block->warm_bytes, relaxed);
-        take_from(&blocks_of(r->segment)->idle_bytes, warm);
+        take_idle(blocks_of(r->segment), warm);
         cmp_store(link, cmp_load(&block->next, relaxed), relaxed, "block.pop");
         cmp_store(&block->tenure, CMP_TENURE(CMP_TENURE_MEMBER, r->me), relaxed, "block.take");
         charge(r, block, warm);
@@ -479,17 +495,37 @@ static bool chill(struct block *block)
     return done;
 }
 
-/* Until at most keep_bytes are idle, or that and as much as is busy. */
-static void tidy(struct cmp_segment *segment, uint64_t keep_bytes, bool as_much_as_busy)
+/* Under the lock: how much of what is idle has lain unused for UNUSED_NS; counting then begins anew. */
+static uint64_t take_unused(struct cmp_blocks_shm *blocks)
+{
+    int64_t now_ns = cmp_now_ns();
+    if (now_ns - cmp_load(&blocks->unused_since_ns, relaxed) < UNUSED_NS) return 0;
+    uint64_t unused = cmp_load(&blocks->unused_bytes, relaxed), idle = cmp_load(&blocks->idle_bytes, relaxed);
+    cmp_store(&blocks->unused_since_ns, now_ns, relaxed, "block.unused_since");
+    cmp_store(&blocks->unused_bytes, idle, relaxed, "block.unused");
+    return unused < idle ? unused : idle;
+}
+
+/* What is to stay idle after a block was given back: at most what a budget has room for, and not what is unused. */
+static uint64_t worth_keeping(struct cmp_segment *segment)
+{
+    struct cmp_block_use use = cmp_block_use(segment);
+    uint64_t most = cmp_budget_worth_keeping(segment) + use.busy_bytes;
+    uint64_t used = use.idle_bytes - take_unused(blocks_of(segment));
+    if (used < KEEP_LEAST_BYTES) used = KEEP_LEAST_BYTES;
+    return used < most ? used : most;
+}
+
+/* Until at most keep_bytes are idle; UINT64_MAX: as much as is worth keeping. */
+static void tidy(struct cmp_segment *segment, uint64_t keep_bytes)
 {
     bool goes_on = true;
     while (goes_on) {
         cmp_ref victims[TRIM_BATCH];
         if (lock(segment, true) < 0) return; /* whoever has it, or comes next, tidies up */
         settle(segment);
-        uint64_t keep = keep_bytes;
-        if (as_much_as_busy) keep += cmp_block_use(segment).busy_bytes;
-        int n = pick_victims(segment, keep, victims);
+        if (keep_bytes == UINT64_MAX) keep_bytes = worth_keeping(segment);
+        int n = pick_victims(segment, keep_bytes, victims);
         unlock(segment);
         goes_on = n == TRIM_BATCH;
         for (int i = 0; i < n; i++) {
@@ -508,12 +544,12 @@ void cmp_block_free(struct cmp_segment *segment, cmp_ref ref)
     uint64_t warm = cmp_load(&block->warm_bytes, relaxed);
     give_back(segment, ref, block);
     uint64_t waiting = cmp_rmw(fetch_add, &blocks->returned_bytes, warm, relaxed, "block.returned_bytes") + warm;
-    if (waiting >= TIDY_BYTES) tidy(segment, cmp_budget_worth_keeping(segment), true);
+    if (waiting >= TIDY_BYTES) tidy(segment, UINT64_MAX);
 }
 
 void cmp_block_trim(struct cmp_segment *segment, uint64_t keep_bytes)
 {
-    tidy(segment, keep_bytes, false);
+    tidy(segment, keep_bytes);
     /* What was chilled went back by the stack. */
     if (lock(segment, true) < 0) return;
     settle(segment);

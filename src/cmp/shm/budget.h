@@ -18,7 +18,7 @@ uint64_t cmp_budget_first_grant(uint64_t memory_limit);
  * lock may be held. */
 int cmp_budget_ask(struct cmp_segment *segment, uint64_t held_bytes, uint64_t more_bytes);
 
-/* How much free memory is worth keeping warm for the next burst. */
+/* How much free memory is worth keeping warm at most. */
 uint64_t cmp_budget_worth_keeping(const struct cmp_segment *segment);
 
 #endif

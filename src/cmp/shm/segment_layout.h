@@ -28,6 +28,8 @@ struct cmp_blocks_shm {
     struct cmp_mutex lock;
     _Atomic uint64_t busy_bytes;     /* pages of blocks in somebody's hands */
     _Atomic uint64_t idle_bytes;     /* pages of blocks on the lists */
+    _Atomic uint64_t unused_bytes;   /* the least that idle_bytes has been ... */
+    _Atomic int64_t unused_since_ns; /* ... since then */
     _Atomic cmp_ref warm[CMP_BLOCK_CLASSES];
     _Atomic cmp_ref cold[CMP_BLOCK_CLASSES];
 
