@@ -92,7 +92,7 @@ def test_put_adds_one_and_get_takes_one(of_three):
     for n in range(3):
         of_three.put(n)
         sizes.append(of_three.qsize())
-    for n in range(3):
+    for _ in range(3):
         of_three.get()
         sizes.append(of_three.qsize())
     assert sizes == [0, 1, 2, 3, 2, 1, 0]

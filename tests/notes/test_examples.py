@@ -36,10 +36,10 @@ def test_example(job, runs):
     print(run.ended.stdout, run.ended.stderr)
     assert not run.ended.timed_out, f"not done after {run.ended.seconds:.0f} s"
     assert not run.ended.left, f"left running: {run.ended.left}"
-    if program.until is None:
-        assert run.ended.returncode == 0
-        if not program.fails:
-            assert "Traceback" not in run.ended.stderr
+    assert run.ended.returncode == program.code
+    interrupted = "KeyboardInterrupt" in run.ended.stderr + run.ended.stdout
+    assert interrupted == bool(program.until)
+    assert ("Traceback" in run.ended.stderr + run.ended.stdout) == (program.fails or interrupted)
     program.check(run)
 
 

@@ -40,9 +40,7 @@ def frames():
             sys.setprofile(None)
         ours = (os.fspath(PACKAGE) + os.sep, os.path.dirname(os.__file__) + "/multiprocessing/")
         return [
-            f"{Path(code.co_filename).name}:{code.co_name}"
-            for code in entered
-            if code.co_filename.startswith(ours)
+            f"{Path(code.co_filename).name}:{code.co_name}" for code in entered if code.co_filename.startswith(ours)
         ]
 
     return watch
