@@ -69,6 +69,28 @@ TEST(few_quick_answers_change_nothing)
     CHECK_EQ(learnt.skip, 198);
 }
 
+/* How often a spin looks, where nothing answers. */
+static int count_look(void *arg)
+{
+    *(int *)arg += 1;
+    return -EAGAIN;
+}
+
+TEST(short_spins_stop_where_all_were_in_vain_until_one_is_answered)
+{
+    struct cmp_spin learnt = {.skip = 100, .backoff = 127};
+    int looks = 0;
+    for (int i = 0; i < 32; i++) CHECK_EQ(cmp_spin(&learnt, count_look, &looks, INT64_MAX, SHORT_NS), -EAGAIN);
+    CHECK(looks > 100);
+    looks = 0;
+    for (int i = 0; i < 50; i++) CHECK_EQ(cmp_spin(&learnt, count_look, &looks, INT64_MAX, SHORT_NS), -EAGAIN);
+    CHECK_EQ(looks, 50);
+    answer_quickly(&learnt, 1);
+    looks = 0;
+    CHECK_EQ(cmp_spin(&learnt, count_look, &looks, INT64_MAX, SHORT_NS), -EAGAIN);
+    CHECK(looks > 1);
+}
+
 TEST(long_spins_that_succeed_go_on)
 {
     struct cmp_spin learnt = {0};

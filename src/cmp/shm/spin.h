@@ -5,7 +5,8 @@
  * hypervisor, whose processor has gone idle) longer than the other's short spin, so both go on sleeping, and a round
  * trip costs thirty. A single waiter that holds out for one wake-up's time brings the pair from the second state to
  * the first. So a waiter spins long: always, as long as that succeeds, and at ever greater distances when it is in
- * vain (the other side computes, or has no processor to run on). */
+ * vain (the other side computes, or has no processor to run on). Where nothing was answered within any spin for long,
+ * short ones are left out too: with more processes than processors they only keep the other side from running. */
 #ifndef CMP_SHM_SPIN_H
 #define CMP_SHM_SPIN_H
 
@@ -16,8 +17,9 @@
  * a lost update only makes a long spin come sooner or later. */
 struct cmp_spin {
     _Atomic uint32_t quick;   /* answers in a row within the short spin */
-    _Atomic uint32_t skip;    /* so many more short spins in vain end in sleep at once */
+    _Atomic uint32_t skip;    /* so many more waits do not hold out */
     _Atomic uint32_t backoff; /* what skip is set to next */
+    _Atomic uint32_t vain;    /* spins in vain since one was not */
     _Atomic uint32_t idle_ms; /* how long the sleeps here have grown (shm/eventcount.c); 0: something came lately */
 };
 
