@@ -27,6 +27,7 @@ TEST(a_killed_server_is_lost_to_its_clients)
     /* The page has to come back to this process: make it here, hold it there. */
     CHECK_EQ(cmp_life_begin(&life), 0);
     cmp_mutex_unlock(&life.shm->held);
+    life.serving = 0; /* another is the server from now on */
     int page = dup(life.fd);
     pid_t child = fork();
     if (child == 0) {
