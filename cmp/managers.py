@@ -14,29 +14,7 @@ from functools import partial
 from multiprocessing import context as _stdlib_context
 from multiprocessing import managers as _stdlib
 from multiprocessing import process, util
-from multiprocessing.managers import (  # noqa: F401  (the same objects under both names)
-    AutoProxy,
-    BaseListProxy,
-    BaseProxy,
-    DictProxy,
-    IteratorProxy,
-    MakeProxyType,
-    Namespace,
-    NamespaceProxy,
-    PoolProxy,
-    ProcessLocalSet,
-    RebuildProxy,
-    RemoteError,
-    State,
-    Token,
-    Value,
-    ValueProxy,
-    all_methods,
-    convert_to_error,
-    dispatch,
-    listener_client,
-    public_methods,
-)
+from multiprocessing.managers import BaseProxy, MakeProxyType, PoolProxy, dispatch, public_methods
 from multiprocessing.reduction import ForkingPickler
 from types import SimpleNamespace
 from weakref import WeakValueDictionary
@@ -45,6 +23,11 @@ from . import _core
 from .context import _default_context
 
 __all__ = list(_stdlib.__all__)
+
+# Under the alias pickle looks the stdlib's classes up here, and has to find the same objects.
+globals().update(
+    (name, value) for name, value in vars(_stdlib).items() if getattr(value, "__module__", None) == _stdlib.__name__
+)
 
 # ---- an object of cmp's on its way over a socket --------------------------------------------------------------
 
@@ -317,6 +300,26 @@ class SharedMemoryManager(BaseManager, _stdlib.SharedMemoryManager):
 _slabs = _default_context.get_context("spawn")  # whose locks can be handed to strangers
 
 
+class ManagedLock(_core.Lock):
+    """A Lock that complains as threading's does."""
+
+    def release(self):
+        try:
+            super().release()
+        except ValueError:
+            raise RuntimeError("release unlocked lock") from None
+
+
+class ManagedRLock(_core.RLock):
+    """An RLock that complains as threading's does."""
+
+    def release(self):
+        try:
+            super().release()
+        except AssertionError:
+            raise RuntimeError("cannot release un-acquired lock") from None
+
+
 def _condition(lock=None) -> object:
     return _slabs.Condition(lock._referent if isinstance(lock, SharedProxy) else lock)
 
@@ -324,8 +327,8 @@ def _condition(lock=None) -> object:
 SyncManager.register("Queue", _core.ManagedQueue, QueueProxy)
 SyncManager.register("JoinableQueue", _core.ManagedQueue, QueueProxy)
 SyncManager.register("Event", _slabs.Event, EventProxy)
-SyncManager.register("Lock", _slabs.Lock, AcquirerProxy)
-SyncManager.register("RLock", _slabs.RLock, AcquirerProxy)
+SyncManager.register("Lock", partial(ManagedLock, ctx=_slabs), AcquirerProxy)
+SyncManager.register("RLock", partial(ManagedRLock, ctx=_slabs), AcquirerProxy)
 SyncManager.register("Semaphore", _slabs.Semaphore, AcquirerProxy)
 SyncManager.register("BoundedSemaphore", _slabs.BoundedSemaphore, AcquirerProxy)
 SyncManager.register("Condition", _condition, ConditionProxy)
