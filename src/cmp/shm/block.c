@@ -28,6 +28,7 @@
 #include "shm/block.h"
 
 #include "os/clock.h"
+#include "os/copy.h"
 #include "os/memfd.h"
 #include "shm/budget.h"
 #include "shm/extent.h"
@@ -592,14 +593,14 @@ int cmp_block_write(struct cmp_segment *segment, cmp_ref ref, uint64_t offset, c
     uint64_t warm_size = at >= cold_from ? 0 : cold_from - at < size ? cold_from - at : size;
     if (size - warm_size < PWRITE_LEAST || !cmp_segment_owns_fd(segment)) warm_size = size;
     if (warm_size >= KNOWN_LEAST) make_known(segment, ref, (char *)block, at + warm_size);
-    memcpy(to, from, warm_size);
+    cmp_copy_away(to, from, warm_size);
     if (warm_size == size) return 0;
     const struct cmp_extent_shm *row = &cmp_segment_extents(segment)[ref >> CMP_REF_BITS];
     int code = cmp_memfd_write(segment->fd, row->offset + CMP_REF_OFFSET(ref) + at + warm_size, from + warm_size,
                                size - warm_size);
     if (code == -EFBIG) {
         /* RLIMIT_FSIZE forbids writing, not storing. */
-        memcpy(to + warm_size, from + warm_size, size - warm_size);
+        cmp_copy_away(to + warm_size, from + warm_size, size - warm_size);
         code = 0;
     }
     return code < 0 ? -ENOMEM : 0;
