@@ -7,16 +7,23 @@
 #include "py/cell.h"
 #include "py/condition.h"
 #include "py/descriptor.h"
+#include "py/engine.h"
 #include "py/event.h"
+#include "py/feeder.h"
+#include "py/imap.h"
 #include "py/life.h"
 #include "py/managerqueue.h"
 #include "py/parent.h"
+#include "py/pool.h"
 #include "py/popen.h"
 #include "py/process.h"
 #include "py/semlock.h"
 #include "py/slab.h"
+#include "py/supervisor.h"
+#include "py/worker.h"
 #include "py/queue.h"
 #include "py/reader.h"
+#include "py/results.h"
 #include "py/simplequeue.h"
 #include "py/script.h"
 
@@ -128,6 +135,9 @@ static int module_exec(PyObject *module)
     if (cmpy_channel_add(module) < 0 || cmpy_reader_add(module) < 0) return -1;
     if (cmpy_queue_add(module) < 0 || cmpy_simplequeue_add(module) < 0) return -1;
     if (cmpy_cell_add(module) < 0 || cmpy_descriptor_add(module) < 0 || cmpy_life_add(module) < 0 || cmpy_managerqueue_add(module) < 0) return -1;
+    if (cmpy_engine_add(module) < 0 || cmpy_results_add(module) < 0 || cmpy_imap_add(module) < 0) return -1;
+    if (cmpy_worker_add(module) < 0 || cmpy_supervisor_add(module) < 0 || cmpy_feeder_add(module) < 0) return -1;
+    if (cmpy_pool_add(module) < 0) return -1;
     return 0;
 }
 

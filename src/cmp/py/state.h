@@ -58,7 +58,18 @@
     X(reducers)         /* reducers.c: both tables as one mapping */ \
     X(dump_name)        \
     X(clear_memo_name)  \
-    X(buffers_keyword)  /* ("buffers",) */
+    X(buffers_keyword)  /* ("buffers",) */ \
+    X(engine_type)      /* py/engine.c's; the next ones are the pool's likewise */ \
+    X(apply_result_type) \
+    X(map_result_type)  \
+    X(imap_job_type)    \
+    X(imap_type)        \
+    X(imap_unordered_type) \
+    X(worker_function)  /* cmp._core.pool_worker, and so on */ \
+    X(supervise_function) \
+    X(feed_function)    \
+    X(end_pool_function) \
+    X(timeout_error)    /* multiprocessing.TimeoutError */
 
 /* Interned strings, state->str.X: looking an attribute up by one finds the interpreter's caches warm, by a char *
  * never, and a forked child pays for every page that such a look writes to. */

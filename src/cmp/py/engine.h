@@ -1,0 +1,114 @@
+/* Engine: the working part of a Pool, apart from the object its users hold, so that the pool can be collected while
+ * its supervisor and its results still need what is here.
+ *
+ * Who reads results: one thread at a time leads. A thread that waits for a job leads if nobody does: it takes results
+ * from the queue, whosoever they are, and delivers each to its job, until its own is done; then the lead is free, and
+ * one of those that wait takes it. The others follow: they sleep on `followers` until there are news. While nobody
+ * waits, the supervisor leads for the moment it takes to empty the queue. Results are thus delivered in the order in
+ * which they were published, and whoever leads can know that all published ones have been delivered, which is what
+ * settling a death needs (py/roster.h).
+ *
+ * News: a job got done, or a worker died, in a thread other than the leader. `news` moves, followers are woken, and
+ * the leader, asleep in the result queue, is disturbed: it looks (on_look) at `news` before it sleeps.
+ *
+ * Everything here is guarded by the GIL but what shm/ guards itself. A child made by fork inherits an engine that is
+ * not its own: `epoch` tells, and every entry refuses. In a worker, only segment, queues and table are used. */
+#ifndef CMP_PY_ENGINE_H
+#define CMP_PY_ENGINE_H
+
+#include "py/job.h"
+#include "py/state.h"
+#include "py/tasks.h"
+
+#include "shm/eventcount.h"
+#include "shm/pooltable.h"
+#include "shm/queue.h"
+
+#include <stdbool.h>
+
+struct cmpy_sink;
+
+enum cmpy_pool_state { CMPY_POOL_RUN, CMPY_POOL_CLOSE, CMPY_POOL_TERMINATE };
+
+/* The parent's knowledge of one worker; slot i of the pool table. */
+struct cmpy_worker {
+    PyObject *process;   /* NULL: the slot is free */
+    int fd;              /* its sentinel, the process object's; -1: none */
+    bool ended;          /* its exit code is known; settled by whoever leads next */
+    int pid, exitcode;
+    int64_t ended_ns;
+};
+
+struct cmpy_engine {
+    PyObject_HEAD
+    struct cmpy_state *state;
+    uint32_t epoch;                 /* of the process that made the pool */
+    bool open;                      /* segment, tasks, results and table are valid */
+    Py_ssize_t pins;                /* calls inside without the GIL, and parcels in blocks: it stays open */
+    struct cmp_segment segment;
+    struct cmp_queue tasks, results;
+    struct cmp_pooltable *table;
+    int wake_fd;                    /* the supervisor's eventfd */
+
+    /* From here on: the parent's. */
+    enum cmpy_pool_state pool_state;
+    bool finished;                  /* all workers gone, all work done: what join() waits for */
+    struct cmpy_tasks book;
+    uint64_t out_kib;               /* what the tasks in the book weigh */
+    uint64_t next_job;
+
+    bool led;
+    unsigned long leader;           /* thread id, while led */
+    Py_ssize_t nfollowers;
+    _Atomic uint32_t news;
+    uint32_t seen;                  /* the leader's */
+    struct cmp_eventcount followers;
+
+    PyObject *process_factory, *ctx;       /* how workers are made: py/roster.c */
+    PyObject *initializer, *initargs, *maxtasks;
+    PyObject *pool_list;                   /* Pool._pool */
+    Py_ssize_t nprocesses;
+    uint32_t nslots;
+    struct cmpy_worker *workers;           /* nslots of them */
+    Py_ssize_t nended;                     /* ended and not yet settled */
+    int starting;                          /* a worker is being started right now */
+    unsigned barren;                       /* deaths in a row before the initializer was done */
+    int64_t next_start_ns;                 /* the brake: not before */
+    PyObject *last_words;                  /* why the pool gave up, a str; NULL: it has not */
+
+    PyObject *feeds;                       /* list of jobs that are fed lazily */
+    bool full, hungry;                     /* a feed stopped for CMPY_FEED_KIB; a feed has room again */
+    bool wanted;                           /* the supervisor sleeps and may be asked to look for results */
+    int64_t coalesce_until_ns;
+    Py_ssize_t ncallbacks;                 /* jobs out that have a callback */
+    struct cmpy_engine *next;              /* the supervisor's list */
+};
+
+int cmpy_engine_add(PyObject *module);
+
+/* A new engine with room for `nslots` workers. NULL with an exception. */
+struct cmpy_engine *cmpy_engine_create(struct cmpy_state *state, uint32_t nslots);
+/* One pin less. With the last one of a finished pool go its segment and descriptors. */
+void cmpy_engine_unpin(struct cmpy_engine *engine);
+/* All is over: join() returns. */
+void cmpy_engine_finish(struct cmpy_engine *engine);
+/* -1 with RuntimeError in a process that is not the pool's. */
+int cmpy_engine_check_process(const struct cmpy_engine *engine);
+
+/* Registers a task of `job` at `position` and queues its bytes. -1 with an exception: it is not queued. */
+int cmpy_engine_submit(struct cmpy_engine *engine, struct cmpy_job *job, Py_ssize_t position, struct cmpy_sink *sink);
+/* Delivers the exception now set as the outcome of a position that was never queued. */
+void cmpy_engine_fail_position(struct cmpy_job *job, Py_ssize_t position);
+
+/* Waits, leading or following, until done(arg): 0; 1: the deadline has passed; -1: an exception. */
+int cmpy_engine_wait(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns);
+/* Delivers what is there, if nobody leads. Runs no user code but finalizers. -1 with a signal handler's exception. */
+int cmpy_engine_drain(struct cmpy_engine *engine);
+/* Says that something has changed (see above). */
+void cmpy_engine_news(struct cmpy_engine *engine);
+/* Every task that is out ends without a result. `words`: last words, or NULL for a pool that was terminated. */
+void cmpy_engine_end_all(struct cmpy_engine *engine, PyObject *words);
+/* Is anything out, or still to be fed, or to be called back? */
+bool cmpy_engine_busy(const struct cmpy_engine *engine);
+
+#endif

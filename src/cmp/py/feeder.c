@@ -1,0 +1,307 @@
+#include "py/feeder.h"
+
+#include "os/forkepoch.h"
+#include "py/encode.h"
+#include "py/supervisor.h"
+#include "py/wait.h"
+
+#include <errno.h>
+
+/* One per process, like the supervisor. */
+static struct {
+    uint32_t epoch;
+    bool running;
+    struct cmpy_job *jobs;  /* strong: those whose iterables may run user code */
+    _Atomic uint32_t kicks;
+    struct cmp_eventcount bell;
+} feeder;
+
+/* --- tasks as bytes --- */
+
+bool cmpy_is_by_name(PyObject *function)
+{
+    if (PyFunction_Check(function) || Py_IS_TYPE(function, &PyType_Type)) return true;
+    if (!PyCFunction_CheckExact(function)) return false;
+    PyObject *self = PyCFunction_GET_SELF(function);
+    return self == NULL || PyModule_Check(self);
+}
+
+int cmpy_task_encode(struct cmpy_state *state, struct cmpy_sink *sink, enum cmpy_task_kind kind, PyObject *function,
+                     PyObject *arguments, PyObject *keywords)
+{
+    struct cmpy_task_header header = {.kind = (uint16_t)kind, .joint = !cmpy_is_by_name(function)};
+    if (cmpy_sink_raw(sink, &header, sizeof header) < 0) return -1;
+    if (!header.joint) {
+        if (cmpy_encode(state, sink, function) < 0 || cmpy_encode(state, sink, arguments) < 0) return -1;
+        return kind != CMPY_TASK_CALL ? 0 : cmpy_encode(state, sink, keywords);
+    }
+    PyObject *all = kind == CMPY_TASK_CALL ? PyTuple_Pack(3, function, arguments, keywords)
+                                           : PyTuple_Pack(2, function, arguments);
+    int code = all == NULL ? -1 : cmpy_encode(state, sink, all);
+    Py_XDECREF(all);
+    return code;
+}
+
+static int encode_fed(struct cmpy_state *state, struct cmpy_sink *sink, struct cmpy_feed *feed, PyObject *argument)
+{
+    if (feed->encoded == NULL) {
+        if (feed->kind != CMPY_TASK_CALL)
+            return cmpy_task_encode(state, sink, feed->kind, feed->function, argument, NULL);
+        PyObject *arguments = PyTuple_Pack(1, argument);
+        int code = arguments == NULL ? -1 : cmpy_task_encode(state, sink, feed->kind, feed->function, arguments, Py_None);
+        Py_XDECREF(arguments);
+        return code;
+    }
+    struct cmpy_task_header header = {.kind = (uint16_t)feed->kind};
+    if (cmpy_sink_raw(sink, &header, sizeof header) < 0) return -1;
+    if (cmpy_sink_raw(sink, PyBytes_AS_STRING(feed->encoded), (size_t)PyBytes_GET_SIZE(feed->encoded)) < 0) return -1;
+    if (feed->kind != CMPY_TASK_CALL) return cmpy_encode(state, sink, argument);
+    PyObject *arguments = PyTuple_Pack(1, argument);
+    int code = arguments == NULL ? -1 : cmpy_encode(state, sink, arguments);
+    Py_XDECREF(arguments);
+    return code < 0 ? -1 : cmpy_encode(state, sink, Py_None);
+}
+
+/* The function's bytes, for a feed's tasks to share. A function that does not pickle fails each task by itself. */
+static PyObject *encode_function(struct cmpy_state *state, PyObject *function)
+{
+    if (!cmpy_is_by_name(function)) return NULL;
+    struct cmpy_sink sink;
+    PyObject *encoded = NULL;
+    cmpy_sink_init(&sink);
+    if (cmpy_encode(state, &sink, function) == 0 && sink.outside == 0)
+        encoded = PyBytes_FromStringAndSize((const char *)sink.bytes, (Py_ssize_t)sink.used);
+    PyErr_Clear();
+    cmpy_sink_clear(&sink);
+    return encoded;
+}
+
+int cmpy_feed_begin(struct cmpy_state *state, struct cmpy_feed *feed, PyObject *function, PyObject *iterable,
+                    enum cmpy_task_kind kind, Py_ssize_t chunksize)
+{
+    feed->harmless = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable) || PyRange_Check(iterable);
+    feed->iterator = PyObject_GetIter(iterable);
+    if (feed->iterator == NULL) return -1;
+    feed->function = Py_NewRef(function);
+    feed->encoded = encode_function(state, function);
+    feed->kind = kind;
+    feed->chunksize = chunksize;
+    return 0;
+}
+
+/* --- feeding --- */
+
+/* The next item, or a tuple of up to chunksize of them. NULL: the end, or an exception. */
+static PyObject *pull(PyObject *iterator, const struct cmpy_feed *feed)
+{
+    if (feed->kind == CMPY_TASK_CALL) return PyIter_Next(iterator);
+    PyObject *list = PyList_New(0), *chunk = NULL;
+    if (list == NULL) return NULL;
+    while (PyList_GET_SIZE(list) < feed->chunksize) {
+        PyObject *item = PyIter_Next(iterator);
+        if (item == NULL) break;
+        int code = PyList_Append(list, item);
+        Py_DECREF(item);
+        if (code < 0) break;
+    }
+    if (!PyErr_Occurred() && PyList_GET_SIZE(list) > 0) chunk = PyList_AsTuple(list);
+    Py_DECREF(list);
+    return chunk;
+}
+
+static bool has_room(struct cmpy_engine *engine, const struct cmpy_feed *feed)
+{
+    Py_ssize_t out = feed->next - feed->arrived;
+    if (out > 0 && engine->out_kib >= CMPY_FEED_KIB) {
+        engine->full = true;
+        return false;
+    }
+    if (feed->whole) return true;
+    if (out >= CMPY_FEED_WINDOW) return false;
+    /* A closed pool runs everything, also what nobody takes out. */
+    if (feed->buffersize == 0 || engine->pool_state != CMPY_POOL_RUN) return true;
+    return feed->next - feed->handed_out < feed->buffersize;
+}
+
+/* The feed's iterable is at its end, or is not wanted any more. */
+static void end_feed(struct cmpy_job *job, struct cmpy_feed *feed)
+{
+    PyObject *iterator = feed->iterator, *function = feed->function, *encoded = feed->encoded;
+    if (iterator == NULL) return;
+    feed->iterator = feed->function = feed->encoded = NULL;
+    Py_INCREF(job);
+    PyObject *feeds = job->engine->feeds;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(feeds); i++) {
+        if (PyList_GET_ITEM(feeds, i) != (PyObject *)job) continue;
+        if (PyList_SetSlice(feeds, i, i + 1, NULL) < 0) PyErr_Clear();
+        break;
+    }
+    job->kind->set_length(job, feed->next);
+    if (job->engine->pool_state != CMPY_POOL_RUN) cmpy_supervisor_kick(); /* perhaps the workers can go home now */
+    Py_XDECREF(function);
+    Py_XDECREF(encoded);
+    Py_DECREF(iterator);
+    Py_DECREF(job);
+}
+
+static void submit(struct cmpy_job *job, struct cmpy_feed *feed, PyObject *argument)
+{
+    struct cmpy_sink sink;
+    Py_ssize_t position = feed->next++;
+    cmpy_sink_init(&sink);
+    if (encode_fed(job->engine->state, &sink, feed, argument) < 0 ||
+        cmpy_engine_submit(job->engine, job, position, &sink) < 0)
+        cmpy_engine_fail_position(job, position);
+    cmpy_sink_clear(&sink);
+}
+
+void cmpy_feed_run(struct cmpy_job *job, struct cmpy_feed *feed)
+{
+    struct cmpy_engine *engine = job->engine;
+    if (feed->busy) return;
+    feed->busy = true;
+    Py_INCREF(job);
+    PyObject *iterator = Py_XNewRef(feed->iterator);
+    while (feed->iterator != NULL && has_room(engine, feed)) {
+        PyObject *argument = pull(iterator, feed);
+        if (feed->iterator == NULL) { /* ended while users' code ran */
+            PyErr_Clear();
+            Py_XDECREF(argument);
+        } else if (argument != NULL) {
+            submit(job, feed, argument);
+            Py_DECREF(argument);
+        } else {
+            if (PyErr_Occurred()) cmpy_engine_fail_position(job, feed->next++);
+            end_feed(job, feed);
+        }
+    }
+    Py_XDECREF(iterator);
+    feed->busy = false;
+    Py_DECREF(job);
+}
+
+/* --- who feeds --- */
+
+static void kick(void)
+{
+    (void)cmp_rmw(fetch_add, &feeder.kicks, 1, seq_cst, "feeder.kick");
+    cmp_eventcount_notify_all(&feeder.bell);
+}
+
+static int start_feeder(struct cmpy_engine *engine, struct cmpy_job *job)
+{
+    if (feeder.epoch != cmp_fork_epoch()) {
+        feeder.epoch = cmp_fork_epoch();
+        feeder.running = false;
+        feeder.jobs = NULL;
+        cmp_eventcount_init(&feeder.bell);
+    }
+    Py_INCREF(job);
+    job->next_fed = feeder.jobs;
+    feeder.jobs = job;
+    kick();
+    if (feeder.running) return 0;
+    feeder.running = true;
+    if (cmpy_start_thread(engine->state, "cmp-pool-feeder", engine->state->feed_function) == 0) return 0;
+    feeder.running = false;
+    feeder.jobs = job->next_fed;
+    Py_DECREF(job);
+    return -1;
+}
+
+int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job)
+{
+    if (PyList_Append(engine->feeds, (PyObject *)job) < 0) return -1;
+    if (job->feed->harmless) {
+        cmpy_feed_run(job, job->feed);
+        return 0;
+    }
+    if (start_feeder(engine, job) == 0) return 0;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    end_feed(job, job->feed);
+    PyErr_Restore(type, value, trace);
+    return -1;
+}
+
+void cmpy_feed_advance(struct cmpy_job *job)
+{
+    struct cmpy_feed *feed = job->feed;
+    if (feed->iterator == NULL || feed->busy) return;
+    /* In bulk, unless the user asked for few. */
+    if (feed->buffersize == 0 && feed->next - feed->arrived > CMPY_FEED_WINDOW / 2) return;
+    if (feed->harmless) cmpy_feed_run(job, feed);
+    else kick();
+}
+
+void cmpy_feeds_advance(struct cmpy_engine *engine)
+{
+    for (Py_ssize_t i = PyList_GET_SIZE(engine->feeds); i-- > 0;) {
+        if (i >= PyList_GET_SIZE(engine->feeds)) continue;
+        struct cmpy_job *job = (struct cmpy_job *)Py_NewRef(PyList_GET_ITEM(engine->feeds, i));
+        if (job->feed->harmless) cmpy_feed_run(job, job->feed);
+        else kick();
+        Py_DECREF(job);
+    }
+}
+
+void cmpy_feeds_end(struct cmpy_engine *engine)
+{
+    while (PyList_GET_SIZE(engine->feeds) > 0) {
+        struct cmpy_job *job = (struct cmpy_job *)PyList_GET_ITEM(engine->feeds, PyList_GET_SIZE(engine->feeds) - 1);
+        end_feed(job, job->feed);
+    }
+    if (feeder.running && feeder.epoch == cmp_fork_epoch()) kick();
+}
+
+struct listening {
+    uint32_t heard;
+};
+
+static int look_kicks(void *arg)
+{
+    struct listening *l = arg;
+    return cmp_load(&feeder.kicks, acquire) == l->heard ? -EAGAIN : 0;
+}
+
+static int listen_call(void *arg, int64_t deadline_ns)
+{
+    return cmp_eventcount_wait(&feeder.bell, look_kicks, NULL, arg, deadline_ns, 0, NULL);
+}
+
+static PyObject *feed(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    while (feeder.jobs != NULL) {
+        struct listening l = {cmp_load(&feeder.kicks, relaxed)};
+        for (struct cmpy_job **at = &feeder.jobs; *at != NULL;) {
+            struct cmpy_job *job = *at;
+            if (job->feed->iterator != NULL) cmpy_feed_run(job, job->feed);
+            if (job->feed->iterator != NULL) {
+                at = &job->next_fed;
+                continue;
+            }
+            /* Others may have come to the front while users' code ran. */
+            for (at = &feeder.jobs; *at != job; at = &(*at)->next_fed) {}
+            *at = job->next_fed;
+            Py_DECREF(job);
+        }
+        if (feeder.jobs != NULL) (void)cmpy_wait(listen_call, &l, CMPY_FOREVER);
+    }
+    feeder.running = false;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"_feed", feed, METH_NOARGS, "The thread that iterates what pools' imap was given."},
+    {NULL, NULL, 0, NULL},
+};
+
+int cmpy_feeder_add(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    cmp_eventcount_init(&feeder.bell);
+    if (PyModule_AddFunctions(module, functions) < 0) return -1;
+    state->feed_function = PyObject_GetAttrString(module, "_feed");
+    return state->feed_function == NULL ? -1 : 0;
+}

@@ -1,0 +1,366 @@
+#include "py/imap.h"
+
+#include "py/parcel.h"
+#include "py/wait.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+/* Parcels wait in a ring: parcel of position p at p mod nplaces, for first <= p < first + nplaces. Unordered ones get
+ * the next position in order of arrival. */
+typedef struct {
+    struct cmpy_job job;
+    struct cmpy_feed feed;
+    bool ordered, abandoned;
+    Py_ssize_t length;               /* -1: not known yet */
+    Py_ssize_t first;                /* position of the parcel to hand out next */
+    Py_ssize_t narrived;             /* unordered: the next position to give */
+    struct cmpy_parcel **places;
+    Py_ssize_t nplaces;
+} ImapJob;
+
+typedef struct {
+    PyObject_HEAD
+    ImapJob *imap;
+    PyObject *chunk;                 /* being handed out item by item */
+    Py_ssize_t at;
+    bool chunked, ended;
+    PyObject *weak;
+} IMapIterator;
+
+/* --- the job --- */
+
+static int make_room(ImapJob *self, Py_ssize_t position)
+{
+    Py_ssize_t wanted = self->nplaces > 0 ? self->nplaces : 64;
+    while (position - self->first >= wanted) wanted *= 2;
+    if (wanted == self->nplaces) return 0;
+    struct cmpy_parcel **places = PyMem_Calloc((size_t)wanted, sizeof *places);
+    if (places == NULL) return -1;
+    for (Py_ssize_t p = self->first; p < self->first + self->nplaces; p++)
+        places[p & (wanted - 1)] = self->places[p & (self->nplaces - 1)];
+    PyMem_Free(self->places);
+    self->places = places;
+    self->nplaces = wanted;
+    return 0;
+}
+
+static void complete(ImapJob *self)
+{
+    if (!self->job.done && self->length >= 0 && self->feed.arrived >= self->length) cmpy_job_finish(&self->job);
+}
+
+static void imap_receive(struct cmpy_job *job, struct cmpy_parcel *parcel)
+{
+    ImapJob *self = (ImapJob *)job;
+    Py_ssize_t position = self->ordered ? parcel->position : self->narrived++;
+    self->feed.arrived++;
+    if (self->feed.iterator != NULL && self->feed.next - self->feed.arrived == CMPY_FEED_WINDOW / 2)
+        job->engine->hungry = true;
+    if (self->abandoned || make_room(self, position) < 0) {
+        if (!self->abandoned) PyErr_WriteUnraisable((PyObject *)job);
+        cmpy_parcel_free(parcel);
+    } else {
+        self->places[position & (self->nplaces - 1)] = parcel;
+    }
+    complete(self);
+    if (!job->done && job->waiters > 0) cmpy_engine_news(job->engine);
+}
+
+static void imap_set_length(struct cmpy_job *job, Py_ssize_t length)
+{
+    ImapJob *self = (ImapJob *)job;
+    struct cmpy_engine *engine = job->engine;
+    if (engine->pool_state == CMPY_POOL_TERMINATE || engine->last_words != NULL) {
+        /* Cut off: whoever iterates on gets to know why. */
+        struct cmpy_parcel *parcel = cmpy_parcel_make(CMPY_PARCEL_ENDED, Py_XNewRef(engine->last_words));
+        if (parcel != NULL) {
+            parcel->position = length++;
+            self->length = length;
+            imap_receive(job, parcel);
+            return;
+        }
+        PyErr_Clear();
+    }
+    self->length = length;
+    complete(self);
+    if (!job->done && job->waiters > 0) cmpy_engine_news(engine);
+}
+
+static const struct cmpy_job_kind imap_kind = {imap_receive, NULL, imap_set_length};
+
+static struct cmpy_parcel *next_parcel(const ImapJob *self)
+{
+    return self->nplaces == 0 ? NULL : self->places[self->first & (self->nplaces - 1)];
+}
+
+static bool has_next(void *arg)
+{
+    ImapJob *self = arg;
+    return next_parcel(self) != NULL || (self->length >= 0 && self->first >= self->length);
+}
+
+static void abandon(ImapJob *self)
+{
+    self->abandoned = true;
+    for (Py_ssize_t i = 0; i < self->nplaces; i++) {
+        struct cmpy_parcel *parcel = self->places[i];
+        self->places[i] = NULL;
+        if (parcel != NULL) cmpy_parcel_free(parcel);
+    }
+}
+
+static int imap_job_traverse(ImapJob *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->feed.iterator);
+    Py_VISIT(self->feed.function);
+    for (Py_ssize_t i = 0; i < self->nplaces; i++)
+        if (self->places[i] != NULL) Py_VISIT(self->places[i]->object);
+    return cmpy_job_traverse(&self->job, visit, arg);
+}
+
+static int imap_job_clear(ImapJob *self)
+{
+    Py_CLEAR(self->feed.iterator);
+    Py_CLEAR(self->feed.function);
+    cmpy_job_clear(&self->job);
+    return 0;
+}
+
+static void imap_job_dealloc(ImapJob *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    abandon(self);
+    PyMem_Free(self->places);
+    (void)imap_job_clear(self);
+    Py_CLEAR(self->feed.encoded);
+    Py_XDECREF((PyObject *)self->job.engine);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+/* --- the iterator --- */
+
+PyObject *cmpy_imap(struct cmpy_engine *engine, PyObject *pool, PyObject *function, PyObject *iterable, bool ordered,
+                    Py_ssize_t chunksize, Py_ssize_t buffersize)
+{
+    struct cmpy_state *state = engine->state;
+    PyTypeObject *job_type = (PyTypeObject *)state->imap_job_type;
+    PyTypeObject *type = (PyTypeObject *)(ordered ? state->imap_type : state->imap_unordered_type);
+    ImapJob *imap = (ImapJob *)job_type->tp_alloc(job_type, 0);
+    if (imap == NULL) return NULL;
+    cmpy_job_begin(&imap->job, &imap_kind, engine, pool, function);
+    imap->ordered = ordered;
+    imap->length = -1;
+    imap->job.feed = &imap->feed;
+    imap->feed.buffersize = buffersize;
+    IMapIterator *self = (IMapIterator *)type->tp_alloc(type, 0);
+    if (self == NULL) goto failed;
+    self->imap = imap;
+    self->chunked = chunksize > 1;
+    if (cmpy_feed_begin(state, &imap->feed, function, iterable, chunksize > 1 ? CMPY_TASK_MAP : CMPY_TASK_CALL,
+                        chunksize) < 0 ||
+        cmpy_feeds_enlist(engine, &imap->job) < 0)
+        goto failed;
+    return (PyObject *)self;
+
+failed:
+    if (self != NULL) self->imap = NULL;
+    Py_XDECREF(self);
+    Py_DECREF(imap);
+    return NULL;
+}
+
+/* The next item of the chunk at hand, or NULL. */
+static PyObject *from_chunk(IMapIterator *self)
+{
+    if (self->chunk == NULL) return NULL;
+    PyObject *item = NULL;
+    if (self->at < PyList_GET_SIZE(self->chunk)) item = Py_NewRef(PyList_GET_ITEM(self->chunk, self->at));
+    if (++self->at >= PyList_GET_SIZE(self->chunk)) Py_CLEAR(self->chunk);
+    return item;
+}
+
+/* Takes the parcel at the front out, opened. -1 with a signal handler's exception: it is still there. */
+static int open_next(ImapJob *imap, bool *success, PyObject **value)
+{
+    struct cmpy_parcel *parcel = next_parcel(imap);
+    Py_ssize_t position = imap->first++; /* other threads go on behind it */
+    imap->places[position & (imap->nplaces - 1)] = NULL;
+    if (cmpy_parcel_open(imap->job.engine->state, parcel, success, value) < 0) {
+        if (imap->first == position + 1 && make_room(imap, position) == 0) {
+            imap->first = position;
+            imap->places[position & (imap->nplaces - 1)] = parcel;
+        } else {
+            cmpy_parcel_free(parcel);
+        }
+        return -1;
+    }
+    cmpy_parcel_free(parcel);
+    return 0;
+}
+
+static PyObject *next_until(IMapIterator *self, int64_t deadline_ns)
+{
+    ImapJob *imap = self->imap;
+    struct cmpy_state *state = imap->job.engine->state;
+    for (;;) {
+        PyObject *item = from_chunk(self);
+        if (item != NULL) return item;
+        if (self->ended) return NULL;
+        if (!has_next(imap)) {
+            if (cmpy_engine_check_process(imap->job.engine) < 0) return NULL;
+            imap->job.waiters++;
+            int code = cmpy_engine_wait(imap->job.engine, has_next, imap, deadline_ns);
+            imap->job.waiters--;
+            if (code < 0) return NULL;
+            if (code > 0) {
+                PyErr_SetNone(state->timeout_error);
+                return NULL;
+            }
+        }
+        if (next_parcel(imap) == NULL) {
+            self->ended = true;
+            return NULL;
+        }
+        bool success;
+        PyObject *value;
+        if (open_next(imap, &success, &value) < 0) return NULL;
+        imap->feed.handed_out++;
+        cmpy_feed_advance(&imap->job);
+        if (!success) {
+            if (self->chunked) self->ended = true;
+            if (PyErr_CheckSignals() == 0) PyErr_SetObject((PyObject *)Py_TYPE(value), value);
+            Py_DECREF(value);
+            return NULL;
+        }
+        if (!self->chunked) return value;
+        Py_XSETREF(self->chunk, value);
+        self->at = 0;
+    }
+}
+
+static PyObject *imap_iternext(IMapIterator *self)
+{
+    return next_until(self, CMPY_FOREVER);
+}
+
+PyDoc_STRVAR(next_doc,
+"next($self, /, timeout=None)\n--\n\n"
+"The next result; TimeoutError if it does not come within so many seconds.");
+
+static PyObject *imap_next(IMapIterator *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"timeout", NULL};
+    PyObject *timeout = Py_None;
+    int64_t deadline_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:next", names, &timeout)) return NULL;
+    if (cmpy_deadline(1, timeout, &deadline_ns) < 0) return NULL;
+    PyObject *item = next_until(self, deadline_ns);
+    if (item == NULL && !PyErr_Occurred()) PyErr_SetNone(PyExc_StopIteration);
+    return item;
+}
+
+static int imap_traverse(IMapIterator *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->imap);
+    Py_VISIT(self->chunk);
+    return 0;
+}
+
+static int imap_clear(IMapIterator *self)
+{
+    Py_CLEAR(self->chunk);
+    return 0;
+}
+
+static void imap_dealloc(IMapIterator *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->weak != NULL) PyObject_ClearWeakRefs((PyObject *)self);
+    Py_CLEAR(self->chunk);
+    if (self->imap != NULL) abandon(self->imap);
+    Py_XDECREF(self->imap);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+/* --- tables --- */
+
+static PyType_Slot job_slots[] = {
+    {Py_tp_dealloc, imap_job_dealloc},
+    {Py_tp_traverse, imap_job_traverse},
+    {Py_tp_clear, imap_job_clear},
+    {0, NULL},
+};
+
+static PyType_Spec job_spec = {
+    .name = "cmp._core.ImapJob",
+    .basicsize = sizeof(ImapJob),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = job_slots,
+};
+
+static PyMethodDef imap_methods[] = {
+    {"next", (PyCFunction)(void (*)(void))imap_next, METH_VARARGS | METH_KEYWORDS, next_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef imap_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(IMapIterator, weak), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(imap_doc, "The results of imap, in the order of what it was given.");
+PyDoc_STRVAR(imap_unordered_doc, "The results of imap_unordered, as they arrive.");
+
+static PyType_Slot imap_slots[] = {
+    {Py_tp_doc, (void *)imap_doc},
+    {Py_tp_dealloc, imap_dealloc},
+    {Py_tp_traverse, imap_traverse},
+    {Py_tp_clear, imap_clear},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, imap_iternext},
+    {Py_tp_methods, imap_methods},
+    {Py_tp_members, imap_members},
+    {0, NULL},
+};
+
+static PyType_Slot imap_unordered_slots[] = {
+    {Py_tp_doc, (void *)imap_unordered_doc},
+    {Py_tp_dealloc, imap_dealloc},
+    {Py_tp_traverse, imap_traverse},
+    {Py_tp_clear, imap_clear},
+    {0, NULL},
+};
+
+static PyType_Spec imap_spec = {
+    .name = "cmp.pool.IMapIterator",
+    .basicsize = sizeof(IMapIterator),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = imap_slots,
+};
+
+static PyType_Spec imap_unordered_spec = {
+    .name = "cmp.pool.IMapUnorderedIterator",
+    .basicsize = sizeof(IMapIterator),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = imap_unordered_slots,
+};
+
+int cmpy_imap_add(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    if ((state->imap_job_type = PyType_FromModuleAndSpec(module, &job_spec, NULL)) == NULL) return -1;
+    if ((state->imap_type = PyType_FromModuleAndSpec(module, &imap_spec, NULL)) == NULL) return -1;
+    PyObject *bases = PyTuple_Pack(1, state->imap_type);
+    if (bases == NULL) return -1;
+    state->imap_unordered_type = PyType_FromModuleAndSpec(module, &imap_unordered_spec, bases);
+    Py_DECREF(bases);
+    if (state->imap_unordered_type == NULL) return -1;
+    if (PyModule_AddObjectRef(module, "IMapIterator", state->imap_type) < 0) return -1;
+    return PyModule_AddObjectRef(module, "IMapUnorderedIterator", state->imap_unordered_type);
+}

@@ -1,0 +1,180 @@
+#include "py/parcel.h"
+
+#include "py/decode.h"
+
+#include <string.h>
+
+static struct cmpy_parcel *allocate(size_t size)
+{
+    struct cmpy_parcel *parcel = PyMem_Malloc(sizeof *parcel + size);
+    if (parcel == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    memset(parcel, 0, sizeof *parcel);
+    return parcel;
+}
+
+struct cmpy_parcel *cmpy_parcel_take(struct cmpy_engine *engine, struct cmp_taken *taken)
+{
+    bool inlined = taken->block == 0;
+    struct cmpy_parcel *parcel = allocate(inlined ? taken->size : 0);
+    if (parcel == NULL) {
+        cmp_queue_release(&engine->results, taken);
+        return NULL;
+    }
+    parcel->size = taken->size;
+    if (inlined) {
+        memcpy(parcel->bytes, taken->data, taken->size);
+        parcel->data = parcel->bytes;
+    } else {
+        parcel->engine = engine;
+        Py_INCREF(engine);
+        engine->pins++;
+        parcel->block = taken->block;
+        parcel->data = taken->data;
+    }
+    return parcel;
+}
+
+struct cmpy_parcel *cmpy_parcel_make(enum cmpy_parcel_kind kind, PyObject *object)
+{
+    struct cmpy_parcel *parcel = allocate(0);
+    if (parcel == NULL) {
+        Py_XDECREF(object);
+        return NULL;
+    }
+    parcel->kind = kind;
+    parcel->object = object;
+    return parcel;
+}
+
+struct cmpy_parcel *cmpy_parcel_error(void)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (trace != NULL) PyException_SetTraceback(value, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return cmpy_parcel_make(CMPY_PARCEL_ERROR, value);
+}
+
+static void release_bytes(struct cmpy_parcel *parcel)
+{
+    if (parcel->block == 0) return;
+    struct cmp_taken taken;
+    taken.block = parcel->block;
+    parcel->block = 0;
+    cmp_queue_release(&parcel->engine->results, &taken);
+    cmpy_engine_unpin(parcel->engine);
+}
+
+void cmpy_parcel_free(struct cmpy_parcel *parcel)
+{
+    release_bytes(parcel);
+    Py_XDECREF(parcel->object);
+    Py_XDECREF((PyObject *)parcel->engine);
+    PyMem_Free(parcel);
+}
+
+/* Ctrl-C, and whatever else is no fault of the bytes. */
+static bool is_ours(void)
+{
+    return !PyErr_ExceptionMatches(PyExc_Exception);
+}
+
+/* The exception now set, normalized and with its traceback; not set any more. */
+static PyObject *fetch(void)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (trace != NULL) PyException_SetTraceback(value, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return value;
+}
+
+static PyObject *pool_name(const char *name)
+{
+    PyObject *module = PyImport_ImportModule("cmp.pool");
+    PyObject *value = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+    Py_XDECREF(module);
+    return value;
+}
+
+/* cmp.pool.<name>(*arguments); takes over the arguments. */
+static PyObject *make(const char *name, PyObject *arguments)
+{
+    PyObject *type = arguments == NULL ? NULL : pool_name(name);
+    PyObject *made = type == NULL ? NULL : PyObject_CallObject(type, arguments);
+    Py_XDECREF(type);
+    Py_XDECREF(arguments);
+    return made;
+}
+
+/* A traceback's text, then the exception: the text arrives even where the exception does not unpickle. */
+static PyObject *open_error(struct cmpy_state *state, struct cmpy_source *source)
+{
+    PyObject *text = cmpy_decode(state, source);
+    if (text == NULL) return NULL;
+    PyObject *error = text == Py_None ? NULL : make("RemoteTraceback", PyTuple_Pack(1, text));
+    PyObject *cause = error;
+    if (cause == NULL && text != Py_None) goto failed;
+    error = cmpy_decode(state, source);
+    if (error == NULL) {
+        if (is_ours()) goto failed;
+        PyObject *why = fetch();
+        error = make("MaybeEncodingError", Py_BuildValue("(NO)", why, text));
+        if (error == NULL) goto failed;
+    }
+    if (!PyExceptionInstance_Check(error)) {
+        PyErr_SetString(PyExc_TypeError, "a task's error is no exception");
+        Py_DECREF(error);
+        goto failed;
+    }
+    if (cause != NULL) PyException_SetCause(error, cause);
+    Py_DECREF(text);
+    return error;
+
+failed:
+    Py_XDECREF(cause);
+    Py_DECREF(text);
+    return NULL;
+}
+
+static int open_bytes(struct cmpy_state *state, struct cmpy_parcel *parcel, bool *success, PyObject **value)
+{
+    struct cmpy_source source = {.bytes = parcel->data, .size = parcel->size};
+    const struct cmpy_result_header *at = cmpy_source_raw(&source, sizeof *at);
+    struct cmpy_result_header header = {.status = CMPY_RESULT_VALUE};
+    if (at != NULL) memcpy(&header, at, sizeof header);
+    *success = header.status == CMPY_RESULT_VALUE;
+    *value = *success ? cmpy_decode(state, &source) : open_error(state, &source);
+    if (*value == NULL) {
+        if (is_ours()) return -1;
+        *success = false;
+        *value = fetch();
+    }
+    release_bytes(parcel);
+    return 0;
+}
+
+int cmpy_parcel_open(struct cmpy_state *state, struct cmpy_parcel *parcel, bool *success, PyObject **value)
+{
+    *success = false;
+    switch (parcel->kind) {
+    case CMPY_PARCEL_BYTES: return open_bytes(state, parcel, success, value);
+    case CMPY_PARCEL_ERROR: *value = Py_NewRef(parcel->object); break;
+    case CMPY_PARCEL_LOST:
+        *value = make("WorkerLostError", Py_BuildValue("(iiOd)", parcel->pid, parcel->exitcode,
+                                                       parcel->object != NULL ? parcel->object : Py_None, parcel->seconds));
+        break;
+    case CMPY_PARCEL_ENDED:
+        *value = parcel->object != NULL ? make("WorkerLostError", PyTuple_Pack(1, parcel->object))
+                                        : make("PoolEndedError", PyTuple_New(0));
+        break;
+    }
+    return *value == NULL ? -1 : 0;
+}

@@ -1,0 +1,695 @@
+#include "py/pool.h"
+
+#include "os/clock.h"
+#include "py/arguments.h"
+#include "py/engine.h"
+#include "py/feeder.h"
+#include "py/imap.h"
+#include "py/results.h"
+#include "py/roster.h"
+#include "py/supervisor.h"
+#include "py/wait.h"
+
+#include <stddef.h>
+#include <structmember.h>
+#include <time.h>
+
+/* Slots beyond the pool's size: for the dead not yet settled, and for users that raise _processes. */
+#define SPARE_SLOTS 64
+
+typedef struct {
+    PyObject_HEAD
+    struct cmpy_engine *engine;  /* NULL before and after a failed __init__ */
+    PyObject *list;              /* _pool */
+    PyObject *state;             /* _state: "RUN", "CLOSE", "TERMINATE"; users may set it */
+    PyObject *ctx, *processes, *initializer, *initargs, *maxtasks;
+    PyObject *finalizer;         /* _terminate: a util.Finalize */
+    PyObject *dict, *weak;
+} Pool;
+
+static bool state_is(const Pool *self, const char *name)
+{
+    return self->state != NULL && PyUnicode_Check(self->state) && PyUnicode_CompareWithASCIIString(self->state, name) == 0;
+}
+
+static int set_state(Pool *self, const char *name)
+{
+    PyObject *state = PyUnicode_InternFromString(name);
+    if (state == NULL) return -1;
+    Py_XSETREF(self->state, state);
+    return 0;
+}
+
+/* Work may be given. -1 with an exception. */
+static int check_running(const Pool *self)
+{
+    if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return -1;
+    if (self->engine == NULL || !state_is(self, "RUN") || self->engine->pool_state != CMPY_POOL_RUN) {
+        PyErr_SetString(PyExc_ValueError, "Pool not running");
+        return -1;
+    }
+    if (self->engine->last_words == NULL) return 0;
+    PyObject *module = PyImport_ImportModule("cmp.pool");
+    PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, "WorkerLostError");
+    if (type != NULL) PyErr_SetObject(type, self->engine->last_words);
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+    return -1;
+}
+
+/* --- making --- */
+
+static PyObject *default_of(const char *module_name, const char *function)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *value = module == NULL ? NULL : PyObject_CallMethod(module, function, NULL);
+    Py_XDECREF(module);
+    return value;
+}
+
+/* The checks and messages of the stdlib, in its order. */
+static int check_arguments(Pool *self, Py_ssize_t *size)
+{
+    *size = PyNumber_AsSsize_t(self->processes, PyExc_OverflowError);
+    if (*size == -1 && PyErr_Occurred()) return -1;
+    if (*size < 1) {
+        PyErr_SetString(PyExc_ValueError, "Number of processes must be at least 1");
+        return -1;
+    }
+    if (self->maxtasks != Py_None) {
+        int positive = PyLong_Check(self->maxtasks) ? PyObject_RichCompareBool(self->maxtasks, Py_False, Py_GT) : 0;
+        if (positive < 0) return -1;
+        if (!positive) {
+            PyErr_SetString(PyExc_ValueError, "maxtasksperchild must be a positive int or None");
+            return -1;
+        }
+    }
+    if (self->initializer != Py_None && !PyCallable_Check(self->initializer)) {
+        PyErr_SetString(PyExc_TypeError, "initializer must be a callable");
+        return -1;
+    }
+    return 0;
+}
+
+/* What goes wrong while workers are made leaves none behind. */
+static void undo(Pool *self)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    cmpy_roster_end(self->engine);
+    if (self->list != NULL) (void)PyList_SetSlice(self->list, 0, PyList_GET_SIZE(self->list), NULL);
+    for (uint32_t i = 0; i < self->engine->nslots; i++) Py_CLEAR(self->engine->workers[i].process);
+    cmpy_supervisor_unreserve();
+    PyErr_Restore(type, value, trace);
+}
+
+/* util.Finalize(self, _end_pool, args=(engine,), exitpriority=15) */
+static PyObject *make_finalizer(Pool *self)
+{
+    struct cmpy_state *state = self->engine->state;
+    PyObject *type = PyDict_GetItemString(state->util_globals, "Finalize");
+    PyObject *positional = PyTuple_Pack(2, (PyObject *)self, state->end_pool_function), *finalizer = NULL;
+    PyObject *keywords = Py_BuildValue("{s(O)si}", "args", (PyObject *)self->engine, "exitpriority", 15);
+    if (type != NULL && positional != NULL && keywords != NULL) finalizer = PyObject_Call(type, positional, keywords);
+    Py_XDECREF(positional);
+    Py_XDECREF(keywords);
+    return finalizer;
+}
+
+static int make_engine(Pool *self, Py_ssize_t size)
+{
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
+    if (size > 1 << 20) {
+        PyErr_SetString(PyExc_ValueError, "Number of processes is too large");
+        return -1;
+    }
+    struct cmpy_engine *engine = cmpy_engine_create(state, (uint32_t)(2 * size + SPARE_SLOTS));
+    if (engine == NULL) return -1;
+    engine->process_factory = PyObject_GetAttrString((PyObject *)self, "Process");
+    engine->ctx = Py_NewRef(self->ctx);
+    engine->initializer = Py_NewRef(self->initializer);
+    engine->initargs = Py_NewRef(self->initargs);
+    engine->maxtasks = Py_NewRef(self->maxtasks);
+    engine->pool_list = Py_NewRef(self->list);
+    engine->nprocesses = size;
+    engine->wake_fd = engine->process_factory == NULL ? -1 : cmpy_supervisor_reserve();
+    if (engine->wake_fd < 0) {
+        Py_DECREF(engine);
+        return -1;
+    }
+    self->engine = engine;
+    return 0;
+}
+
+static int pool_init(Pool *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"processes", "initializer", "initargs", "maxtasksperchild", "context", NULL};
+    PyObject *processes = Py_None, *initializer = Py_None, *initargs = NULL, *maxtasks = Py_None, *ctx = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOOO:Pool", names, &processes, &initializer, &initargs, &maxtasks,
+                                     &ctx))
+        return -1;
+    if (self->engine != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "a pool is initialized once");
+        return -1;
+    }
+    Py_ssize_t size;
+    int has_ctx = PyObject_IsTrue(ctx);
+    if (has_ctx < 0 || set_state(self, "INIT") < 0) return -1;
+    Py_XSETREF(self->list, PyList_New(0));
+    Py_XSETREF(self->ctx, has_ctx ? Py_NewRef(ctx) : default_of("cmp", "get_context"));
+    Py_XSETREF(self->processes, processes != Py_None ? Py_NewRef(processes) : default_of("cmp.pool", "default_size"));
+    Py_XSETREF(self->initializer, Py_NewRef(initializer));
+    Py_XSETREF(self->initargs, initargs != NULL ? Py_NewRef(initargs) : PyTuple_New(0));
+    Py_XSETREF(self->maxtasks, Py_NewRef(maxtasks));
+    if (self->list == NULL || self->ctx == NULL || self->processes == NULL || self->initargs == NULL) return -1;
+    if (check_arguments(self, &size) < 0 || make_engine(self, size) < 0) return -1;
+    if (cmpy_roster_fill(self->engine) < 0) goto failed;
+    self->finalizer = make_finalizer(self);
+    if (self->finalizer == NULL || cmpy_supervisor_adopt(self->engine) < 0) goto failed;
+    return set_state(self, "RUN");
+
+failed:
+    undo(self);
+    Py_CLEAR(self->finalizer);
+    Py_CLEAR(self->engine);
+    return -1;
+}
+
+/* --- single calls --- */
+
+/* args or kwds as given, or an empty stand-in. */
+static PyObject *positional_of(PyObject *given)
+{
+    return given == NULL ? PyTuple_New(0) : Py_NewRef(given);
+}
+
+static PyObject *keywords_of(PyObject *given)
+{
+    return given == NULL || (PyDict_CheckExact(given) && PyDict_GET_SIZE(given) == 0) ? Py_None : given;
+}
+
+static ApplyResult *submit(Pool *self, PyObject *const *values, PyObject *callback, PyObject *error_callback)
+{
+    if (check_running(self) < 0) return NULL;
+    PyObject *positional = positional_of(values[1]);
+    if (positional == NULL) return NULL;
+    ApplyResult *result = cmpy_apply(self->engine, (PyObject *)self, values[0], positional, keywords_of(values[2]),
+                                     callback, error_callback);
+    Py_DECREF(positional);
+    return result;
+}
+
+PyDoc_STRVAR(apply_doc,
+"apply($self, /, func, args=(), kwds={})\n--\n\n"
+"func(*args, **kwds), called by a worker: its value, or its exception.");
+
+static PyObject *pool_apply(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"func", "args", "kwds", NULL};
+    static const struct cmpy_signature signature = {"apply", names, 1};
+    PyObject *values[3];
+    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0) return NULL;
+    ApplyResult *result = submit(self, values, NULL, NULL);
+    if (result == NULL) return NULL;
+    PyObject *value = cmpy_result_get(result, CMPY_FOREVER);
+    Py_DECREF(result);
+    return value;
+}
+
+PyDoc_STRVAR(apply_async_doc,
+"apply_async($self, /, func, args=(), kwds={}, callback=None,\n            error_callback=None)\n--\n\n"
+"apply without waiting: gives an AsyncResult. When the call completes, callback is called with its value, or\n"
+"error_callback with its exception.");
+
+static PyObject *pool_apply_async(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"func", "args", "kwds", "callback", "error_callback", NULL};
+    static const struct cmpy_signature signature = {"apply_async", names, 1};
+    PyObject *values[5];
+    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0) return NULL;
+    ApplyResult *result = submit(self, values, values[3], values[4]);
+    if (result != NULL && !result->job.done && !self->engine->led) cmpy_supervisor_want(self->engine);
+    return (PyObject *)result;
+}
+
+/* --- maps --- */
+
+/* len(iterable) / (workers * 4), rounded up; programs count on it. */
+static Py_ssize_t default_chunksize(const Pool *self, Py_ssize_t length)
+{
+    Py_ssize_t share = (PyList_GET_SIZE(self->list) > 0 ? PyList_GET_SIZE(self->list) : 1) * 4;
+    return length / share + (length % share != 0);
+}
+
+static MapResult *map_async(Pool *self, enum cmpy_task_kind kind, PyObject *const *values, PyObject *callback,
+                            PyObject *error_callback)
+{
+    if (check_running(self) < 0) return NULL;
+    PyObject *items = values[1];
+    bool plain = PyList_CheckExact(items) || PyTuple_CheckExact(items) || PyRange_Check(items);
+    items = plain ? Py_NewRef(items) : PySequence_List(items);
+    if (items == NULL) return NULL;
+    MapResult *result = NULL;
+    Py_ssize_t length = PyObject_Size(items), chunksize = -1;
+    if (length >= 0) chunksize = default_chunksize(self, length);
+    if (values[2] != NULL && values[2] != Py_None) chunksize = PyNumber_AsSsize_t(values[2], PyExc_OverflowError);
+    if (length == 0) chunksize = 0;
+    if (PyErr_Occurred()) goto out;
+    if (chunksize < 0) {
+        PyErr_SetString(PyExc_ValueError, "Stop argument for islice() must be None or an integer: 0 <= x <= sys.maxsize.");
+        goto out;
+    }
+    /* An iterable may have run anything, a terminate() included. */
+    if (plain || check_running(self) == 0)
+        result = cmpy_map(self->engine, (PyObject *)self, values[0], items, kind, chunksize, callback, error_callback);
+out:
+    Py_DECREF(items);
+    return result;
+}
+
+static PyObject *map_now(Pool *self, const char *function, enum cmpy_task_kind kind, PyObject *const *args,
+                         Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"func", "iterable", "chunksize", NULL};
+    const struct cmpy_signature signature = {function, names, 2};
+    PyObject *values[3];
+    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0) return NULL;
+    MapResult *result = map_async(self, kind, values, NULL, NULL);
+    if (result == NULL) return NULL;
+    PyObject *value = cmpy_result_get(&result->result, CMPY_FOREVER);
+    Py_DECREF(result);
+    return value;
+}
+
+static PyObject *map_later(Pool *self, const char *function, enum cmpy_task_kind kind, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"func", "iterable", "chunksize", "callback", "error_callback", NULL};
+    const struct cmpy_signature signature = {function, names, 2};
+    PyObject *values[5];
+    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0) return NULL;
+    MapResult *result = map_async(self, kind, values, values[3], values[4]);
+    if (result != NULL && !result->result.job.done && !self->engine->led) cmpy_supervisor_want(self->engine);
+    return (PyObject *)result;
+}
+
+PyDoc_STRVAR(map_doc,
+"map($self, /, func, iterable, chunksize=None)\n--\n\n"
+"A list of func(item) for each item. The items go to the workers in chunks of that size.");
+
+static PyObject *pool_map(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return map_now(self, "map", CMPY_TASK_MAP, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(starmap_doc,
+"starmap($self, /, func, iterable, chunksize=None)\n--\n\n"
+"A list of func(*item) for each item.");
+
+static PyObject *pool_starmap(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return map_now(self, "starmap", CMPY_TASK_STARMAP, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(map_async_doc,
+"map_async($self, /, func, iterable, chunksize=None, callback=None,\n          error_callback=None)\n--\n\n"
+"map without waiting: gives a MapResult.");
+
+static PyObject *pool_map_async(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return map_later(self, "map_async", CMPY_TASK_MAP, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(starmap_async_doc,
+"starmap_async($self, /, func, iterable, chunksize=None, callback=None,\n              error_callback=None)\n--\n\n"
+"starmap without waiting: gives a MapResult.");
+
+static PyObject *pool_starmap_async(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return map_later(self, "starmap_async", CMPY_TASK_STARMAP, args, nargs, kwnames);
+}
+
+/* --- iterators --- */
+
+static PyObject *imap(Pool *self, const char *function, bool ordered, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
+{
+    static const char *const names[] = {"func", "iterable", "chunksize", "buffersize", NULL};
+    const struct cmpy_signature signature = {function, names, 2};
+    PyObject *values[4];
+    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0 || check_running(self) < 0) return NULL;
+    Py_ssize_t chunksize = 1, buffersize = 0;
+    if (values[2] != NULL) {
+        chunksize = PyNumber_AsSsize_t(values[2], PyExc_OverflowError);
+        if (chunksize == -1 && PyErr_Occurred()) return NULL;
+        if (chunksize < 1) return PyErr_Format(PyExc_ValueError, "Chunksize must be 1+, not %zd", chunksize);
+    }
+    if (values[3] != NULL && values[3] != Py_None) {
+        if (!PyLong_Check(values[3])) {
+            PyErr_SetString(PyExc_TypeError, "buffersize must be an integer or None");
+            return NULL;
+        }
+        buffersize = PyLong_AsSsize_t(values[3]);
+        if (buffersize == -1 && PyErr_Occurred()) return NULL;
+        if (buffersize < 1) {
+            PyErr_SetString(PyExc_ValueError, "buffersize must be None or > 0");
+            return NULL;
+        }
+    }
+    PyObject *iterator = cmpy_imap(self->engine, (PyObject *)self, values[0], values[1], ordered, chunksize, buffersize);
+    if (iterator != NULL && !self->engine->led) cmpy_supervisor_want(self->engine);
+    return iterator;
+}
+
+PyDoc_STRVAR(imap_doc,
+"imap($self, /, func, iterable, chunksize=1, buffersize=None)\n--\n\n"
+"An iterator of func(item), in order, that takes from the iterable as it goes. With buffersize, at most so many tasks\n"
+"are submitted whose results have not been taken out of the iterator.");
+
+static PyObject *pool_imap(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return imap(self, "imap", true, args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(imap_unordered_doc,
+"imap_unordered($self, /, func, iterable, chunksize=1, buffersize=None)\n--\n\n"
+"The same, with results as they arrive.");
+
+static PyObject *pool_imap_unordered(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return imap(self, "imap_unordered", false, args, nargs, kwnames);
+}
+
+/* --- the end --- */
+
+/* Ends a pool at once; what is out ends without a result. By terminate(), by the pool's collection, and at exit. */
+static PyObject *end_pool(PyObject *module, PyObject *argument)
+{
+    (void)module;
+    struct cmpy_engine *engine = (struct cmpy_engine *)argument;
+    if (cmpy_engine_check_process(engine) < 0) { /* a forked child's copy: the pool is another's */
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    if (engine->finished) Py_RETURN_NONE;
+    engine->pool_state = CMPY_POOL_TERMINATE;
+    engine->pins++;
+    if (cmpy_engine_drain(engine) < 0) PyErr_Clear(); /* what was done in time is done */
+    Py_BEGIN_ALLOW_THREADS
+    (void)cmp_queue_shutdown(&engine->tasks, true, cmp_now_ns() + 100 * CMP_MS);
+    Py_END_ALLOW_THREADS
+    cmpy_engine_end_all(engine, NULL);
+    /* A worker that the supervisor is starting right now would be missed. */
+    while (engine->starting > 0 && !cmpy_supervisor_is_me()) {
+        Py_BEGIN_ALLOW_THREADS
+        struct timespec pause = cmp_timespec(CMP_MS);
+        (void)nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS
+    }
+    cmpy_roster_end(engine);
+    cmpy_engine_unpin(engine);
+    cmpy_supervisor_kick();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(close_doc,
+"close($self, /)\n--\n\n"
+"No more work is taken; the workers leave when all is done.");
+
+static PyObject *pool_close(Pool *self, PyObject *Py_UNUSED(ignored))
+{
+    if (!state_is(self, "RUN")) Py_RETURN_NONE;
+    if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return NULL;
+    if (set_state(self, "CLOSE") < 0) return NULL;
+    if (self->engine != NULL && self->engine->pool_state == CMPY_POOL_RUN) self->engine->pool_state = CMPY_POOL_CLOSE;
+    cmpy_supervisor_kick();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(terminate_doc,
+"terminate($self, /)\n--\n\n"
+"The workers end at once, whatever they are doing. get() of what was not done raises PoolEndedError.");
+
+static PyObject *pool_terminate(Pool *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return NULL;
+    if (set_state(self, "TERMINATE") < 0) return NULL;
+    return self->finalizer == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(self->finalizer);
+}
+
+static bool is_finished(void *arg)
+{
+    return ((struct cmpy_engine *)arg)->finished;
+}
+
+PyDoc_STRVAR(join_doc,
+"join($self, /)\n--\n\n"
+"Wait until all work is done and all workers have ended. close() or terminate() comes first.");
+
+static PyObject *pool_join(Pool *self, PyObject *Py_UNUSED(ignored))
+{
+    if (state_is(self, "RUN")) {
+        PyErr_SetString(PyExc_ValueError, "Pool is still running");
+        return NULL;
+    }
+    if (!state_is(self, "CLOSE") && !state_is(self, "TERMINATE")) {
+        PyErr_SetString(PyExc_ValueError, "In unknown state");
+        return NULL;
+    }
+    struct cmpy_engine *engine = self->engine;
+    if (engine == NULL || engine->finished) Py_RETURN_NONE;
+    if (cmpy_engine_check_process(engine) < 0) return NULL;
+    if (cmpy_supervisor_is_me()) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot join a pool in one of its callbacks");
+        return NULL;
+    }
+    Py_INCREF(engine);
+    int code = cmpy_engine_wait(engine, is_finished, engine, CMPY_FOREVER);
+    Py_DECREF(engine);
+    if (code < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *pool_enter(Pool *self, PyObject *Py_UNUSED(ignored))
+{
+    return check_running(self) < 0 ? NULL : Py_NewRef(self);
+}
+
+static PyObject *pool_exit(Pool *self, PyObject *Py_UNUSED(args))
+{
+    return PyObject_CallMethod((PyObject *)self, "terminate", NULL);
+}
+
+static PyObject *pool_repopulate(Pool *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->engine == NULL || cmpy_engine_check_process(self->engine) < 0) return self->engine == NULL ? Py_NewRef(Py_None) : NULL;
+    Py_ssize_t size = PyNumber_AsSsize_t(self->processes, PyExc_OverflowError);
+    if (size == -1 && PyErr_Occurred()) return NULL;
+    if (!self->engine->open || self->engine->pool_state == CMPY_POOL_TERMINATE) Py_RETURN_NONE;
+    self->engine->nprocesses = size;
+    if (cmpy_roster_fill(self->engine) < 0) return NULL;
+    cmpy_supervisor_kick();
+    Py_RETURN_NONE;
+}
+
+static PyObject *pool_make_process(PyObject *unused, PyObject *args, PyObject *kwargs)
+{
+    (void)unused;
+    if (PyTuple_GET_SIZE(args) < 1) {
+        PyErr_SetString(PyExc_TypeError, "Process() missing 1 required positional argument: 'ctx'");
+        return NULL;
+    }
+    PyObject *factory = PyObject_GetAttrString(PyTuple_GET_ITEM(args, 0), "Process"), *process = NULL;
+    PyObject *rest = PyTuple_GetSlice(args, 1, PyTuple_GET_SIZE(args));
+    if (factory != NULL && rest != NULL) process = PyObject_Call(factory, rest, kwargs);
+    Py_XDECREF(factory);
+    Py_XDECREF(rest);
+    return process;
+}
+
+static PyObject *pool_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    (void)self;
+    PyErr_SetString(PyExc_NotImplementedError, "pool objects cannot be passed between processes or pickled");
+    return NULL;
+}
+
+static PyObject *pool_repr(Pool *self)
+{
+    PyObject *type = (PyObject *)Py_TYPE(self), *text = NULL;
+    PyObject *module = PyObject_GetAttrString(type, "__module__"), *name = PyObject_GetAttrString(type, "__qualname__");
+    if (module != NULL && name != NULL)
+        text = PyUnicode_FromFormat("<%S.%S state=%S pool_size=%zd>", module, name,
+                                    self->state != NULL ? self->state : Py_None,
+                                    self->list != NULL ? PyList_GET_SIZE(self->list) : 0);
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return text;
+}
+
+/* {number: job} of what is out, as the stdlib's _cache has it. */
+static PyObject *pool_cache(Pool *self, void *unused)
+{
+    (void)unused;
+    PyObject *cache = PyDict_New();
+    if (cache == NULL || self->engine == NULL) return cache;
+    const struct cmpy_tasks *book = &self->engine->book;
+    for (size_t i = 0; i < book->nplaces; i++) {
+        if (book->places[i].id == 0) continue;
+        PyObject *number = PyLong_FromUnsignedLongLong(book->places[i].job->number);
+        int code = number == NULL ? -1 : PyDict_SetItem(cache, number, (PyObject *)book->places[i].job);
+        Py_XDECREF(number);
+        if (code < 0) {
+            Py_DECREF(cache);
+            return NULL;
+        }
+    }
+    return cache;
+}
+
+/* --- the object --- */
+
+/* __del__: says that a pool was left running. Its end is the finalizer's. */
+static void pool_finalize(Pool *self)
+{
+    if (!state_is(self, "RUN")) return;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    bool ours = self->engine == NULL || cmpy_engine_check_process(self->engine) == 0;
+    PyErr_Clear();
+    if (ours && PyErr_ResourceWarning((PyObject *)self, 1, "unclosed running multiprocessing pool %R", self) < 0)
+        PyErr_WriteUnraisable((PyObject *)self);
+    PyErr_Restore(type, value, trace);
+}
+
+static int pool_traverse(Pool *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->list);
+    Py_VISIT(self->ctx);
+    Py_VISIT(self->processes);
+    Py_VISIT(self->initializer);
+    Py_VISIT(self->initargs);
+    Py_VISIT(self->maxtasks);
+    Py_VISIT(self->finalizer);
+    Py_VISIT(self->dict);
+    return 0;
+}
+
+static int pool_clear(Pool *self)
+{
+    Py_CLEAR(self->list);
+    Py_CLEAR(self->ctx);
+    Py_CLEAR(self->processes);
+    Py_CLEAR(self->initializer);
+    Py_CLEAR(self->initargs);
+    Py_CLEAR(self->maxtasks);
+    Py_CLEAR(self->finalizer);
+    Py_CLEAR(self->dict);
+    return 0;
+}
+
+static void pool_dealloc(Pool *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) return;
+    PyObject_GC_UnTrack(self);
+    if (self->weak != NULL) PyObject_ClearWeakRefs((PyObject *)self);
+    (void)pool_clear(self);
+    Py_CLEAR(self->state);
+    Py_XDECREF((PyObject *)self->engine);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+#define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef pool_methods[] = {
+    {"apply", FAST(pool_apply), apply_doc},
+    {"apply_async", FAST(pool_apply_async), apply_async_doc},
+    {"map", FAST(pool_map), map_doc},
+    {"map_async", FAST(pool_map_async), map_async_doc},
+    {"starmap", FAST(pool_starmap), starmap_doc},
+    {"starmap_async", FAST(pool_starmap_async), starmap_async_doc},
+    {"imap", FAST(pool_imap), imap_doc},
+    {"imap_unordered", FAST(pool_imap_unordered), imap_unordered_doc},
+    {"close", (PyCFunction)pool_close, METH_NOARGS, close_doc},
+    {"terminate", (PyCFunction)pool_terminate, METH_NOARGS, terminate_doc},
+    {"join", (PyCFunction)pool_join, METH_NOARGS, join_doc},
+    {"__enter__", (PyCFunction)pool_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)pool_exit, METH_VARARGS, NULL},
+    {"_repopulate_pool", (PyCFunction)pool_repopulate, METH_NOARGS, NULL},
+    {"Process", (PyCFunction)(void (*)(void))pool_make_process, METH_VARARGS | METH_KEYWORDS | METH_STATIC, NULL},
+    {"__reduce__", pool_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef pool_members[] = {
+    {"_pool", T_OBJECT, offsetof(Pool, list), READONLY, NULL},
+    {"_state", T_OBJECT, offsetof(Pool, state), 0, NULL},
+    {"_ctx", T_OBJECT, offsetof(Pool, ctx), 0, NULL},
+    {"_processes", T_OBJECT, offsetof(Pool, processes), 0, NULL},
+    {"_initializer", T_OBJECT, offsetof(Pool, initializer), READONLY, NULL},
+    {"_initargs", T_OBJECT, offsetof(Pool, initargs), READONLY, NULL},
+    {"_maxtasksperchild", T_OBJECT, offsetof(Pool, maxtasks), READONLY, NULL},
+    {"_terminate", T_OBJECT, offsetof(Pool, finalizer), READONLY, NULL},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Pool, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Pool, weak), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef pool_getset[] = {
+    {"_cache", (getter)pool_cache, NULL, NULL, NULL},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(pool_doc,
+"Pool(processes=None, initializer=None, initargs=(), maxtasksperchild=None, context=None)\n--\n\n"
+"A pool of worker processes.\n\n"
+"Where it differs from the standard library's: a task whose worker dies fails with WorkerLostError, the worker is\n"
+"replaced, and workers that all die before their initializer is done end the pool with that error, not in a hang;\n"
+"get() of what a terminated pool did not do raises PoolEndedError; the default size is what this process may use\n"
+"(affinity, cgroup quota).");
+
+static PyType_Slot pool_slots[] = {
+    {Py_tp_doc, (void *)pool_doc},
+    {Py_tp_init, pool_init},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_dealloc, pool_dealloc},
+    {Py_tp_finalize, pool_finalize},
+    {Py_tp_traverse, pool_traverse},
+    {Py_tp_clear, pool_clear},
+    {Py_tp_repr, pool_repr},
+    {Py_tp_methods, pool_methods},
+    {Py_tp_members, pool_members},
+    {Py_tp_getset, pool_getset},
+    {0, NULL},
+};
+
+static PyType_Spec pool_spec = {
+    .name = "cmp.pool.Pool",
+    .basicsize = sizeof(Pool),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = pool_slots,
+};
+
+static PyMethodDef functions[] = {
+    {"_end_pool", end_pool, METH_O, "Ends a pool at once."},
+    {NULL, NULL, 0, NULL},
+};
+
+int cmpy_pool_add(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    PyObject *errors = PyImport_ImportModule("multiprocessing.context");
+    if (errors == NULL) return -1;
+    state->timeout_error = PyObject_GetAttrString(errors, "TimeoutError");
+    Py_DECREF(errors);
+    if (state->timeout_error == NULL || PyModule_AddFunctions(module, functions) < 0) return -1;
+    state->end_pool_function = PyObject_GetAttrString(module, "_end_pool");
+    PyObject *type = state->end_pool_function == NULL ? NULL : PyType_FromModuleAndSpec(module, &pool_spec, NULL);
+    int code = type == NULL ? -1 : PyModule_AddObjectRef(module, "Pool", type);
+    Py_XDECREF(type);
+    return code;
+}

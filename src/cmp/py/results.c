@@ -1,0 +1,429 @@
+#include "py/results.h"
+
+#include "py/encode.h"
+#include "py/roster.h"
+#include "py/supervisor.h"
+#include "py/wait.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+/* --- arrival and opening --- */
+
+static void keep(ApplyResult *self, struct cmpy_parcel *parcel)
+{
+    parcel->next = NULL;
+    *self->last = parcel;
+    self->last = &parcel->next;
+}
+
+static void apply_receive(struct cmpy_job *job, struct cmpy_parcel *parcel)
+{
+    keep((ApplyResult *)job, parcel);
+    cmpy_job_arrived(job);
+}
+
+static void map_receive(struct cmpy_job *job, struct cmpy_parcel *parcel)
+{
+    MapResult *self = (MapResult *)job;
+    keep(&self->result, parcel);
+    self->feed.arrived++;
+    if (--self->nleft == 0) cmpy_job_arrived(job);
+}
+
+/* The iterable gave fewer items than it had said, or the pool ended first. */
+static void map_set_length(struct cmpy_job *job, Py_ssize_t length)
+{
+    MapResult *self = (MapResult *)job;
+    Py_ssize_t missing = self->nleft - (length - self->feed.arrived);
+    if (missing <= 0) return;
+    struct cmpy_parcel *parcel;
+    if (job->engine->pool_state == CMPY_POOL_TERMINATE || job->engine->last_words != NULL) {
+        parcel = cmpy_parcel_make(CMPY_PARCEL_ENDED, Py_XNewRef(job->engine->last_words));
+    } else {
+        PyErr_SetString(PyExc_RuntimeError, "the iterable has become shorter while it was mapped");
+        parcel = cmpy_parcel_error();
+    }
+    if (parcel != NULL) keep(&self->result, parcel);
+    else PyErr_WriteUnraisable((PyObject *)self);
+    self->nleft -= missing;
+    if (self->nleft == 0) cmpy_job_arrived(job);
+}
+
+static int put_chunk(MapResult *self, Py_ssize_t position, PyObject *chunk)
+{
+    ApplyResult *result = &self->result;
+    if (result->value == NULL) {
+        result->value = PyList_New(self->length);
+        if (result->value == NULL) return -1;
+        for (Py_ssize_t i = 0; i < self->length; i++) PyList_SET_ITEM(result->value, i, Py_NewRef(Py_None));
+    }
+    Py_ssize_t first = position * self->chunksize;
+    for (Py_ssize_t i = 0; PyList_CheckExact(chunk) && i < PyList_GET_SIZE(chunk) && first + i < self->length; i++)
+        PyList_SetItem(result->value, first + i, Py_NewRef(PyList_GET_ITEM(chunk, i)));
+    return 0;
+}
+
+/* Opens what has arrived. -1 with an exception: to be called again. */
+static int open_all(ApplyResult *self)
+{
+    bool is_map = self->job.feed != NULL;
+    while (self->arrived != NULL) {
+        struct cmpy_parcel *parcel = self->arrived;
+        bool success = false;
+        PyObject *value = NULL;
+        if (!is_map || self->success) {
+            if (cmpy_parcel_open(self->job.engine->state, parcel, &success, &value) < 0) return -1;
+            if (self->arrived != parcel) { /* another thread opened it meanwhile */
+                Py_XDECREF(value);
+                continue;
+            }
+            if (is_map && success && put_chunk((MapResult *)self, parcel->position, value) < 0) {
+                Py_DECREF(value);
+                return -1;
+            }
+        }
+        self->arrived = parcel->next;
+        if (self->arrived == NULL) self->last = &self->arrived;
+        cmpy_parcel_free(parcel);
+        if (is_map && success) {
+            Py_DECREF(value);
+        } else if (value != NULL) {
+            self->success = success;
+            Py_XSETREF(self->value, value);
+        }
+    }
+    if (self->job.done && self->value == NULL) self->value = PyList_New(0);
+    return self->value == NULL && self->job.done ? -1 : 0;
+}
+
+static void result_call_back(struct cmpy_job *job)
+{
+    ApplyResult *self = (ApplyResult *)job;
+    if (open_all(self) < 0) {
+        PyErr_WriteUnraisable((PyObject *)job);
+        return;
+    }
+    cmpy_job_call(job, self->success, self->value != NULL ? self->value : Py_None);
+}
+
+static const struct cmpy_job_kind apply_kind = {apply_receive, result_call_back, NULL};
+static const struct cmpy_job_kind map_kind = {map_receive, result_call_back, map_set_length};
+
+/* --- making --- */
+
+static ApplyResult *result_new(PyObject *type_object, const struct cmpy_job_kind *kind, struct cmpy_engine *engine,
+                               PyObject *pool, PyObject *function, PyObject *callback, PyObject *error_callback)
+{
+    PyTypeObject *type = (PyTypeObject *)type_object;
+    ApplyResult *self = (ApplyResult *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    cmpy_job_begin(&self->job, kind, engine, pool, function);
+    self->last = &self->arrived;
+    self->success = true;
+    cmpy_job_set_callbacks(&self->job, callback, error_callback);
+    return self;
+}
+
+ApplyResult *cmpy_apply(struct cmpy_engine *engine, PyObject *pool, PyObject *function, PyObject *arguments,
+                        PyObject *keywords, PyObject *callback, PyObject *error_callback)
+{
+    ApplyResult *self = result_new(engine->state->apply_result_type, &apply_kind, engine, pool, function, callback,
+                                   error_callback);
+    if (self == NULL) return NULL;
+    struct cmpy_sink sink;
+    cmpy_sink_init(&sink);
+    if (cmpy_task_encode(engine->state, &sink, CMPY_TASK_CALL, function, arguments, keywords) < 0 ||
+        cmpy_engine_submit(engine, &self->job, 0, &sink) < 0)
+        cmpy_engine_fail_position(&self->job, 0);
+    cmpy_sink_clear(&sink);
+    return self;
+}
+
+MapResult *cmpy_map(struct cmpy_engine *engine, PyObject *pool, PyObject *function, PyObject *items,
+                    enum cmpy_task_kind kind, Py_ssize_t chunksize, PyObject *callback, PyObject *error_callback)
+{
+    Py_ssize_t length = PyObject_Size(items);
+    if (length < 0) return NULL;
+    MapResult *self = (MapResult *)result_new(engine->state->map_result_type, &map_kind, engine, pool, function, callback,
+                                              error_callback);
+    if (self == NULL) return NULL;
+    struct cmpy_job *job = &self->result.job;
+    job->feed = &self->feed;
+    self->length = length;
+    self->chunksize = chunksize;
+    self->nleft = chunksize > 0 ? length / chunksize + (length % chunksize != 0) : 0;
+    self->feed.whole = true;
+    if (self->nleft == 0) { /* nothing to do, and, as in the stdlib, nobody is called back */
+        Py_CLEAR(job->callback);
+        Py_CLEAR(job->error_callback);
+        cmpy_job_finish(job);
+        return self;
+    }
+    if (cmpy_feed_begin(engine->state, &self->feed, function, items, kind, chunksize) < 0 ||
+        cmpy_feeds_enlist(engine, job) < 0) {
+        cmpy_job_finish(job);
+        Py_DECREF(self);
+        return NULL;
+    }
+    return self;
+}
+
+/* --- waiting --- */
+
+static bool is_done(void *arg)
+{
+    return ((struct cmpy_job *)arg)->done;
+}
+
+/* A map's waiter opens the chunks as they arrive, while the workers go on. */
+static bool has_something(void *arg)
+{
+    ApplyResult *self = arg;
+    return self->job.done || (self->arrived != NULL && !self->job.calls_back);
+}
+
+static int result_wait_done(ApplyResult *self, int64_t deadline_ns)
+{
+    if (self->job.done) return 0;
+    if (cmpy_engine_check_process(self->job.engine) < 0) return -1;
+    self->job.waiters++;
+    int code = cmpy_engine_wait(self->job.engine, is_done, self, deadline_ns);
+    self->job.waiters--;
+    return code;
+}
+
+/* Waits until done, with all opened. 0, 1: not in time, -1: an exception. */
+static int result_wait_opened(ApplyResult *self, int64_t deadline_ns)
+{
+    while (!self->job.done) {
+        if (cmpy_engine_check_process(self->job.engine) < 0) return -1;
+        self->job.waiters++;
+        int code = cmpy_engine_wait(self->job.engine, has_something, self, deadline_ns);
+        self->job.waiters--;
+        if (code != 0) return code;
+        if (!self->job.calls_back && open_all(self) < 0) return -1;
+    }
+    return open_all(self);
+}
+
+PyObject *cmpy_result_get(ApplyResult *self, int64_t deadline_ns)
+{
+    int code = result_wait_opened(self, deadline_ns);
+    if (code < 0) return NULL;
+    if (code > 0) {
+        PyErr_SetNone(self->job.engine->state->timeout_error);
+        return NULL;
+    }
+    if (self->success) return Py_NewRef(self->value);
+    /* Ctrl-C reaches the whole group: what it did to the task is not what the user wants to hear first. */
+    if (PyErr_CheckSignals() < 0) return NULL;
+    PyErr_SetObject((PyObject *)Py_TYPE(self->value), self->value);
+    return NULL;
+}
+
+/* Without waiting: is it done, now that what has arrived is delivered? -1 with an exception. */
+static int look(ApplyResult *self)
+{
+    if (!self->job.done && cmpy_engine_check_process(self->job.engine) < 0) return -1;
+    if (!self->job.done && cmpy_engine_drain(self->job.engine) < 0) return -1;
+    return self->job.done;
+}
+
+/* --- methods --- */
+
+static int timeout_of(PyObject *args, PyObject *kwargs, const char *format, int64_t *deadline_ns)
+{
+    static char *names[] = {"timeout", NULL};
+    PyObject *timeout = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &timeout)) return -1;
+    return cmpy_deadline(1, timeout, deadline_ns);
+}
+
+PyDoc_STRVAR(get_doc,
+"get($self, /, timeout=None)\n--\n\n"
+"The value of the call, once it is there; or its exception is raised. TimeoutError if it does not come in time.");
+
+static PyObject *result_get(ApplyResult *self, PyObject *args, PyObject *kwargs)
+{
+    int64_t deadline_ns;
+    if (timeout_of(args, kwargs, "|O:get", &deadline_ns) < 0) return NULL;
+    return cmpy_result_get(self, deadline_ns);
+}
+
+PyDoc_STRVAR(wait_doc,
+"wait($self, /, timeout=None)\n--\n\n"
+"Wait until the result is there, or for so many seconds.");
+
+static PyObject *result_wait(ApplyResult *self, PyObject *args, PyObject *kwargs)
+{
+    int64_t deadline_ns;
+    if (timeout_of(args, kwargs, "|O:wait", &deadline_ns) < 0 || result_wait_done(self, deadline_ns) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(ready_doc,
+"ready($self, /)\n--\n\n"
+"Whether the call has completed.");
+
+static PyObject *result_ready(ApplyResult *self, PyObject *Py_UNUSED(ignored))
+{
+    int done = look(self);
+    return done < 0 ? NULL : PyBool_FromLong(done);
+}
+
+PyDoc_STRVAR(successful_doc,
+"successful($self, /)\n--\n\n"
+"Whether the call completed without an exception. ValueError if it has not completed.");
+
+static PyObject *result_successful(ApplyResult *self, PyObject *Py_UNUSED(ignored))
+{
+    int done = look(self);
+    if (done < 0) return NULL;
+    if (!done) return PyErr_Format(PyExc_ValueError, "%R not ready", self);
+    return open_all(self) < 0 ? NULL : PyBool_FromLong(self->success);
+}
+
+static PyObject *result_job(ApplyResult *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(self->job.number);
+}
+
+static PyObject *map_number_left(MapResult *self, void *unused)
+{
+    (void)unused;
+    if (look(&self->result) < 0) return NULL;
+    return PyLong_FromSsize_t(self->nleft);
+}
+
+/* --- the objects --- */
+
+static int result_traverse(ApplyResult *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->value);
+    Py_VISIT(self->dict);
+    for (struct cmpy_parcel *parcel = self->arrived; parcel != NULL; parcel = parcel->next) Py_VISIT(parcel->object);
+    return cmpy_job_traverse(&self->job, visit, arg);
+}
+
+static int result_clear(ApplyResult *self)
+{
+    Py_CLEAR(self->value);
+    Py_CLEAR(self->dict);
+    cmpy_job_clear(&self->job);
+    return 0;
+}
+
+static void result_dealloc(ApplyResult *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->weak != NULL) PyObject_ClearWeakRefs((PyObject *)self);
+    while (self->arrived != NULL) {
+        struct cmpy_parcel *parcel = self->arrived;
+        self->arrived = parcel->next;
+        cmpy_parcel_free(parcel);
+    }
+    (void)result_clear(self);
+    if (self->job.calls_back) self->job.engine->ncallbacks--; /* never came to be: its making failed */
+    Py_XDECREF((PyObject *)self->job.engine);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static void map_dealloc(MapResult *self)
+{
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->feed.iterator);
+    Py_CLEAR(self->feed.function);
+    Py_CLEAR(self->feed.encoded);
+    result_dealloc(&self->result);
+}
+
+static PyMethodDef result_methods[] = {
+    {"get", (PyCFunction)(void (*)(void))result_get, METH_VARARGS | METH_KEYWORDS, get_doc},
+    {"wait", (PyCFunction)(void (*)(void))result_wait, METH_VARARGS | METH_KEYWORDS, wait_doc},
+    {"ready", (PyCFunction)result_ready, METH_NOARGS, ready_doc},
+    {"successful", (PyCFunction)result_successful, METH_NOARGS, successful_doc},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef result_getset[] = {
+    {"_job", (getter)result_job, NULL, NULL, NULL},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef result_members[] = {
+    {"_pool", T_OBJECT, offsetof(ApplyResult, job.pool), READONLY, NULL},
+    {"__dictoffset__", T_PYSSIZET, offsetof(ApplyResult, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(ApplyResult, weak), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(apply_result_doc, "The result of a call that a pool makes, now or later.");
+
+static PyType_Slot result_slots[] = {
+    {Py_tp_doc, (void *)apply_result_doc},
+    {Py_tp_dealloc, result_dealloc},
+    {Py_tp_traverse, result_traverse},
+    {Py_tp_clear, result_clear},
+    {Py_tp_methods, result_methods},
+    {Py_tp_getset, result_getset},
+    {Py_tp_members, result_members},
+    {0, NULL},
+};
+
+#define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION)
+
+static PyType_Spec result_spec = {
+    .name = "cmp.pool.ApplyResult",
+    .basicsize = sizeof(ApplyResult),
+    .flags = FLAGS,
+    .slots = result_slots,
+};
+
+static PyGetSetDef map_getset[] = {
+    {"_number_left", (getter)map_number_left, NULL, "How many chunks are still out.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef map_members[] = {
+    {"_chunksize", T_PYSSIZET, offsetof(MapResult, chunksize), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(map_result_doc, "The result of a map that a pool makes, now or later.");
+
+static PyType_Slot map_slots[] = {
+    {Py_tp_doc, (void *)map_result_doc},
+    {Py_tp_dealloc, map_dealloc},
+    {Py_tp_traverse, result_traverse},
+    {Py_tp_clear, result_clear},
+    {Py_tp_getset, map_getset},
+    {Py_tp_members, map_members},
+    {0, NULL},
+};
+
+static PyType_Spec map_spec = {
+    .name = "cmp.pool.MapResult",
+    .basicsize = sizeof(MapResult),
+    .flags = FLAGS,
+    .slots = map_slots,
+};
+
+int cmpy_results_add(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    state->apply_result_type = PyType_FromModuleAndSpec(module, &result_spec, NULL);
+    if (state->apply_result_type == NULL) return -1;
+    PyObject *bases = PyTuple_Pack(1, state->apply_result_type);
+    if (bases == NULL) return -1;
+    state->map_result_type = PyType_FromModuleAndSpec(module, &map_spec, bases);
+    Py_DECREF(bases);
+    if (state->map_result_type == NULL) return -1;
+    if (PyModule_AddObjectRef(module, "ApplyResult", state->apply_result_type) < 0) return -1;
+    return PyModule_AddObjectRef(module, "MapResult", state->map_result_type);
+}

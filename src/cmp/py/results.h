@@ -1,0 +1,35 @@
+/* Results: what apply_async (ApplyResult, also called AsyncResult) and map_async (MapResult) give. */
+#ifndef CMP_PY_RESULTS_H
+#define CMP_PY_RESULTS_H
+
+#include "py/engine.h"
+#include "py/feeder.h"
+#include "py/parcel.h"
+
+typedef struct {
+    struct cmpy_job job;
+    struct cmpy_parcel *arrived, **last; /* unopened, in order of arrival */
+    bool opened, success;                /* what is known so far; a map's is true until a chunk fails */
+    PyObject *value;                     /* the value, the exception, or a map's list while it fills */
+    PyObject *dict, *weak;
+} ApplyResult;
+
+typedef struct {
+    ApplyResult result;
+    struct cmpy_feed feed;
+    Py_ssize_t length, chunksize, nleft;
+} MapResult;
+
+int cmpy_results_add(PyObject *module);
+
+/* The result of one call, submitted. A call that cannot be encoded or queued gives a result that has failed. NULL with
+ * an exception only where not even that was possible. */
+ApplyResult *cmpy_apply(struct cmpy_engine *engine, PyObject *pool, PyObject *function, PyObject *arguments,
+                        PyObject *keywords, PyObject *callback, PyObject *error_callback);
+/* `items` is a sequence of known length. */
+MapResult *cmpy_map(struct cmpy_engine *engine, PyObject *pool, PyObject *function, PyObject *items,
+                    enum cmpy_task_kind kind, Py_ssize_t chunksize, PyObject *callback, PyObject *error_callback);
+/* Waits for it and gives its value, or raises its exception. */
+PyObject *cmpy_result_get(ApplyResult *result, int64_t deadline_ns);
+
+#endif

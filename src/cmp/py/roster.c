@@ -1,0 +1,335 @@
+#include "py/roster.h"
+
+#include "os/clock.h"
+#include "py/parcel.h"
+#include "py/supervisor.h"
+#include "shm/sweep.h"
+
+#include <errno.h>
+
+#define FIRST_BRAKE_NS (10 * CMP_MS)
+#define LAST_BRAKE_NS (500 * CMP_MS)
+#define PATIENCE_NS (800 * CMP_MS) /* between SIGTERM and SIGKILL */
+#define LOOK_AGAIN_NS (20 * CMP_MS)
+
+/* --- starting --- */
+
+/* `name` with Process replaced, as the stdlib names workers. */
+static int name_worker(PyObject *process)
+{
+    PyObject *name = PyObject_GetAttrString(process, "name");
+    PyObject *named = name == NULL ? NULL : PyObject_CallMethod(name, "replace", "ss", "Process", "PoolWorker");
+    int code = named == NULL ? -1 : PyObject_SetAttrString(process, "name", named);
+    Py_XDECREF(name);
+    Py_XDECREF(named);
+    return code;
+}
+
+static PyObject *make_process(struct cmpy_engine *engine, uint32_t slot)
+{
+    PyObject *process = NULL, *keywords = NULL;
+    PyObject *arguments = Py_BuildValue("(OIOOO)", (PyObject *)engine, (unsigned)slot, engine->initializer,
+                                        engine->initargs, engine->maxtasks);
+    PyObject *positional = PyTuple_Pack(1, engine->ctx);
+    if (arguments == NULL || positional == NULL) goto out;
+    keywords = Py_BuildValue("{sOsO}", "target", engine->state->worker_function, "args", arguments);
+    if (keywords == NULL) goto out;
+    process = PyObject_Call(engine->process_factory, positional, keywords);
+    if (process == NULL) goto out;
+    if (name_worker(process) < 0 || PyObject_SetAttrString(process, "daemon", Py_True) < 0) Py_CLEAR(process);
+out:
+    Py_XDECREF(arguments);
+    Py_XDECREF(positional);
+    Py_XDECREF(keywords);
+    return process;
+}
+
+/* The descriptor that becomes readable when it ends; -1 where a process has none. */
+static int sentinel_of(PyObject *process)
+{
+    PyObject *sentinel = PyObject_GetAttrString(process, "sentinel");
+    int fd = sentinel != NULL && PyLong_Check(sentinel) ? (int)PyLong_AsLong(sentinel) : -1;
+    Py_XDECREF(sentinel);
+    PyErr_Clear();
+    return fd;
+}
+
+static int pid_of(PyObject *process)
+{
+    PyObject *pid = PyObject_GetAttrString(process, "pid");
+    int number = pid != NULL && PyLong_Check(pid) ? (int)PyLong_AsLong(pid) : 0;
+    Py_XDECREF(pid);
+    PyErr_Clear();
+    return number;
+}
+
+static int start_one(struct cmpy_engine *engine)
+{
+    uint32_t slot;
+    int code = cmp_pooltable_open(engine->table, &slot);
+    if (code < 0) {
+        PyErr_Format(PyExc_RuntimeError, "a pool made for its size has no room for more than %u workers",
+                     (unsigned)engine->nslots);
+        return -1;
+    }
+    engine->starting++;
+    PyObject *process = make_process(engine, slot);
+    PyObject *started = process == NULL ? NULL : PyObject_CallMethod(process, "start", NULL);
+    engine->starting--;
+    if (started == NULL || PyList_Append(engine->pool_list, process) < 0) {
+        Py_XDECREF(started);
+        Py_XDECREF(process);
+        cmp_pooltable_close(engine->table, slot);
+        return -1;
+    }
+    Py_DECREF(started);
+    engine->workers[slot] = (struct cmpy_worker){.process = process, .fd = sentinel_of(process), .pid = pid_of(process)};
+    return 0;
+}
+
+int cmpy_roster_fill(struct cmpy_engine *engine)
+{
+    while (PyList_GET_SIZE(engine->pool_list) < engine->nprocesses)
+        if (start_one(engine) < 0) return -1;
+    return 0;
+}
+
+Py_ssize_t cmpy_roster_count(const struct cmpy_engine *engine)
+{
+    return (Py_ssize_t)engine->nslots;
+}
+
+Py_ssize_t cmpy_roster_poll(const struct cmpy_engine *engine, struct pollfd *entries)
+{
+    Py_ssize_t n = 0;
+    for (uint32_t i = 0; i < engine->nslots; i++) {
+        const struct cmpy_worker *worker = &engine->workers[i];
+        if (worker->process == NULL || worker->ended || worker->fd < 0) continue;
+        entries[n++] = (struct pollfd){.fd = worker->fd, .events = POLLIN};
+    }
+    return n;
+}
+
+/* --- ending --- */
+
+/* The exit code, INT_MIN while it lives. A process object that cannot say any more counts as ended. */
+static int exitcode_of(PyObject *process)
+{
+    PyObject *exitcode = PyObject_GetAttrString(process, "exitcode");
+    int code = INT_MIN;
+    if (exitcode == NULL) code = 255;
+    else if (exitcode != Py_None) code = (int)PyLong_AsLong(exitcode);
+    Py_XDECREF(exitcode);
+    PyErr_Clear();
+    return code;
+}
+
+static void forget(struct cmpy_engine *engine, PyObject *process)
+{
+    PyObject *joined = PyObject_CallMethod(process, "join", NULL); /* it has ended: out of the books at once */
+    Py_XDECREF(joined);
+    PyErr_Clear();
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(engine->pool_list); i++) {
+        if (PyList_GET_ITEM(engine->pool_list, i) != process) continue;
+        (void)PyList_SetSlice(engine->pool_list, i, i + 1, NULL);
+        break;
+    }
+    PyErr_Clear();
+}
+
+static bool someone_is_ready(const struct cmpy_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->nslots; i++)
+        if (engine->workers[i].process != NULL && !engine->workers[i].ended &&
+            cmp_load(&engine->table->slots[i].life, relaxed) == CMP_WORKER_READY)
+            return true;
+    return false;
+}
+
+static void give_up(struct cmpy_engine *engine, const char *what, int exitcode)
+{
+    if (engine->last_words != NULL) return;
+    engine->last_words = exitcode < 0
+        ? PyUnicode_FromFormat("the pool gave up: %s (the last one by signal %d)", what, -exitcode)
+        : PyUnicode_FromFormat("the pool gave up: %s (the last one with exit code %d)", what, exitcode);
+    if (engine->last_words == NULL) PyErr_Clear();
+    cmpy_engine_end_all(engine, engine->last_words);
+}
+
+static void brake(struct cmpy_engine *engine, int exitcode)
+{
+    unsigned size = engine->nprocesses < INT_MAX / 2 ? (unsigned)engine->nprocesses : INT_MAX / 2;
+    unsigned limit = 2 * size > CMPY_BARREN_LIMIT ? 2 * size : CMPY_BARREN_LIMIT;
+    engine->barren++;
+    if (engine->barren >= limit && !someone_is_ready(engine)) {
+        give_up(engine, "its workers die one after the other before their initializer is done", exitcode);
+        return;
+    }
+    if (engine->barren < size) return;
+    unsigned doublings = engine->barren - size < 10 ? engine->barren - size : 10;
+    int64_t pause_ns = FIRST_BRAKE_NS << doublings;
+    engine->next_start_ns = cmp_now_ns() + (pause_ns < LAST_BRAKE_NS ? pause_ns : LAST_BRAKE_NS);
+}
+
+static void note_end(struct cmpy_engine *engine, uint32_t slot, int exitcode)
+{
+    struct cmpy_worker *worker = &engine->workers[slot];
+    worker->ended = true;
+    worker->exitcode = exitcode;
+    worker->ended_ns = cmp_now_ns();
+    engine->nended++;
+    forget(engine, worker->process);
+    if (engine->pool_state == CMPY_POOL_TERMINATE) return;
+    if (cmp_load(&engine->table->slots[slot].life, relaxed) == CMP_WORKER_READY) engine->barren = 0;
+    else brake(engine, exitcode);
+}
+
+/* Who has ended since the last look? */
+static void look(struct cmpy_engine *engine, int64_t *again_ns)
+{
+    for (uint32_t i = 0; i < engine->nslots; i++) {
+        struct cmpy_worker *worker = &engine->workers[i];
+        if (worker->process == NULL || worker->ended) continue;
+        if (worker->fd >= 0) {
+            struct pollfd entry = {.fd = worker->fd, .events = POLLIN};
+            if (poll(&entry, 1, 0) == 0) continue;
+        }
+        PyObject *process = Py_NewRef(worker->process);
+        int exitcode = exitcode_of(process);
+        if (exitcode != INT_MIN) {
+            note_end(engine, i, exitcode);
+        } else {
+            /* Readable, yet alive: a pipe whose other end was closed, or a number that is something else by now. */
+            int64_t soon_ns = cmp_now_ns() + LOOK_AGAIN_NS;
+            worker->fd = -1;
+            if (soon_ns < *again_ns) *again_ns = soon_ns;
+        }
+        Py_DECREF(process);
+    }
+}
+
+static void settle_one(struct cmpy_engine *engine, uint32_t slot)
+{
+    struct cmpy_worker *worker = &engine->workers[slot];
+    const struct cmp_worker_shm *shm = &engine->table->slots[slot];
+    struct cmpy_task task;
+    uint32_t claimed = cmp_pooltable_claimed(engine->table, slot);
+    if (claimed != 0 && cmpy_tasks_remove(&engine->book, claimed, &task)) {
+        struct cmpy_parcel *parcel = cmpy_parcel_make(CMPY_PARCEL_LOST, Py_XNewRef(task.job->function));
+        engine->out_kib -= task.bytes;
+        if (parcel != NULL) {
+            int64_t ran_ns = worker->ended_ns - cmp_load(&shm->since_ns, relaxed);
+            parcel->pid = worker->pid;
+            parcel->exitcode = worker->exitcode;
+            parcel->seconds = ran_ns > 0 ? (double)ran_ns / 1e9 : 0;
+            parcel->position = task.position;
+            task.job->kind->receive(task.job, parcel);
+        } else {
+            PyErr_WriteUnraisable(NULL);
+        }
+        Py_DECREF(task.job);
+    }
+    PyObject *process = worker->process;
+    *worker = (struct cmpy_worker){.fd = -1};
+    engine->nended--;
+    cmp_pooltable_close(engine->table, slot);
+    Py_DECREF(process);
+}
+
+int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engine *))
+{
+    /* Who ends from here on may have published after the drain: theirs is the next time. */
+    uint32_t slots[64];
+    while (engine->nended > 0) {
+        int n = 0;
+        for (uint32_t i = 0; i < engine->nslots && n < 64; i++)
+            if (engine->workers[i].ended) slots[n++] = i;
+        Py_BEGIN_ALLOW_THREADS
+        /* A lock that the dead one held is repaired now, or has been by whoever holds it. */
+        if (cmp_queue_freeze(&engine->tasks) == 0) cmp_queue_thaw(&engine->tasks);
+        (void)cmp_sweep_dead(&engine->segment);
+        Py_END_ALLOW_THREADS
+        if (drain(engine) < 0) return -1;
+        for (int i = 0; i < n; i++) settle_one(engine, slots[i]);
+    }
+    return 0;
+}
+
+static bool wants_workers(const struct cmpy_engine *engine)
+{
+    if (engine->last_words != NULL || engine->pool_state == CMPY_POOL_TERMINATE) return false;
+    return engine->pool_state == CMPY_POOL_RUN || engine->book.count > 0 || PyList_GET_SIZE(engine->feeds) > 0;
+}
+
+static void replace(struct cmpy_engine *engine, int64_t *again_ns)
+{
+    if (!wants_workers(engine) || PyList_GET_SIZE(engine->pool_list) >= engine->nprocesses) return;
+    int64_t now_ns = cmp_now_ns();
+    if (now_ns < engine->next_start_ns) {
+        if (engine->next_start_ns < *again_ns) *again_ns = engine->next_start_ns;
+        return;
+    }
+    if (cmpy_roster_fill(engine) == 0) return;
+    /* No process, no memory, no descriptor: like a worker that died at once, and braked the same way. */
+    PyErr_WriteUnraisable(engine->process_factory);
+    brake(engine, 0);
+    if (engine->next_start_ns < now_ns + FIRST_BRAKE_NS) engine->next_start_ns = now_ns + FIRST_BRAKE_NS;
+    if (engine->next_start_ns < *again_ns) *again_ns = engine->next_start_ns;
+}
+
+void cmpy_roster_tend(struct cmpy_engine *engine, int64_t *again_ns)
+{
+    if (!engine->open) return;
+    engine->pins++;
+    look(engine, again_ns);
+    if (engine->nended > 0) {
+        if (engine->led) cmpy_engine_news(engine); /* the leader settles it */
+        else if (cmpy_engine_drain(engine) < 0) PyErr_WriteUnraisable(NULL);
+    }
+    replace(engine, again_ns);
+    cmpy_engine_unpin(engine);
+}
+
+/* --- all of them --- */
+
+static void tell(PyObject *process, const char *verb)
+{
+    PyObject *told = PyObject_CallMethod(process, verb, NULL);
+    Py_XDECREF(told);
+    PyErr_Clear();
+}
+
+/* Sleeps until all have ended or the deadline has come. */
+static void wait_for_ends(PyObject *processes, int64_t deadline_ns)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++) {
+        PyObject *process = PyList_GET_ITEM(processes, i);
+        struct pollfd entry = {.fd = sentinel_of(process), .events = POLLIN};
+        while (exitcode_of(process) == INT_MIN) {
+            int64_t left_ns = deadline_ns - cmp_now_ns();
+            if (left_ns <= 0) break;
+            int timeout_ms = (int)(left_ns / CMP_MS) + 1;
+            if (entry.fd < 0 && timeout_ms > 5) timeout_ms = 5;
+            Py_BEGIN_ALLOW_THREADS
+            (void)poll(&entry, entry.fd >= 0, timeout_ms);
+            Py_END_ALLOW_THREADS
+        }
+    }
+}
+
+void cmpy_roster_end(struct cmpy_engine *engine)
+{
+    PyObject *processes = PyList_GetSlice(engine->pool_list, 0, PyList_GET_SIZE(engine->pool_list));
+    if (processes == NULL) {
+        PyErr_Clear();
+        return;
+    }
+    static const char *const verbs[] = {"terminate", "kill"};
+    for (int round = 0; round < 2; round++) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++)
+            if (exitcode_of(PyList_GET_ITEM(processes, i)) == INT_MIN) tell(PyList_GET_ITEM(processes, i), verbs[round]);
+        wait_for_ends(processes, cmp_now_ns() + PATIENCE_NS);
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++) tell(PyList_GET_ITEM(processes, i), "join");
+    Py_DECREF(processes);
+}

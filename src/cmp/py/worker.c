@@ -1,0 +1,284 @@
+#include "py/worker.h"
+
+#include "os/clock.h"
+#include "os/eventfd.h"
+#include "py/decode.h"
+#include "py/encode.h"
+#include "py/errors.h"
+#include "py/feeder.h"
+#include "py/parcel.h"
+#include "py/wait.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define PUT_WITH_GIL (32 * 1024)
+
+struct job {
+    struct cmpy_engine *engine;
+    struct cmp_worker_shm *slot;
+    struct cmp_taken taken;
+};
+
+/* --- running --- */
+
+static PyObject *call_each(enum cmpy_task_kind kind, PyObject *function, PyObject *chunk)
+{
+    PyObject *items = PySequence_Fast(chunk, "a pool's chunk is a sequence");
+    PyObject *results = items == NULL ? NULL : PyList_New(PySequence_Fast_GET_SIZE(items));
+    for (Py_ssize_t i = 0; results != NULL && i < PyList_GET_SIZE(results); i++) {
+        PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(items, i)), *result = NULL;
+        if (kind == CMPY_TASK_MAP) {
+            result = PyObject_CallOneArg(function, item);
+        } else {
+            PyObject *arguments = PySequence_Tuple(item);
+            if (arguments != NULL) result = PyObject_CallObject(function, arguments);
+            Py_XDECREF(arguments);
+        }
+        Py_DECREF(item);
+        if (result != NULL) PyList_SET_ITEM(results, i, result);
+        else Py_CLEAR(results);
+    }
+    Py_XDECREF(items);
+    return results;
+}
+
+static PyObject *call(enum cmpy_task_kind kind, PyObject *function, PyObject *arguments, PyObject *keywords)
+{
+    if (kind != CMPY_TASK_CALL) return call_each(kind, function, arguments);
+    PyObject *tuple = PyTuple_CheckExact(arguments) ? Py_NewRef(arguments) : PySequence_Tuple(arguments);
+    if (tuple == NULL) return NULL;
+    PyObject *result = NULL, *given = NULL;
+    if (keywords != NULL && keywords != Py_None) {
+        given = PyDict_New(); /* any mapping will do, as in func(**kwds) */
+        if (given == NULL || PyDict_Update(given, keywords) < 0) goto out;
+    }
+    result = PyObject_Call(function, tuple, given);
+out:
+    Py_XDECREF(given);
+    Py_DECREF(tuple);
+    return result;
+}
+
+/* Decodes the task and runs it. */
+static PyObject *run(struct job *job)
+{
+    struct cmpy_state *state = job->engine->state;
+    struct cmpy_source source = {.bytes = job->taken.data, .size = job->taken.size};
+    struct cmpy_task_header header;
+    PyObject *function = NULL, *arguments = NULL, *keywords = NULL, *all = NULL, *result = NULL;
+    const void *at = cmpy_source_raw(&source, sizeof header);
+    if (at == NULL) {
+        PyErr_SetString(PyExc_ValueError, "a task without a header");
+    } else {
+        memcpy(&header, at, sizeof header);
+        if (header.joint) {
+            all = cmpy_decode(state, &source);
+            if (all != NULL && (!PyTuple_CheckExact(all) || PyTuple_GET_SIZE(all) < 2))
+                PyErr_SetString(PyExc_ValueError, "a task that is none");
+            if (!PyErr_Occurred()) {
+                function = Py_NewRef(PyTuple_GET_ITEM(all, 0));
+                arguments = Py_NewRef(PyTuple_GET_ITEM(all, 1));
+                if (PyTuple_GET_SIZE(all) > 2) keywords = Py_NewRef(PyTuple_GET_ITEM(all, 2));
+            }
+        } else {
+            function = cmpy_decode(state, &source);
+            if (function != NULL) arguments = cmpy_decode(state, &source);
+            if (arguments != NULL && header.kind == CMPY_TASK_CALL) keywords = cmpy_decode(state, &source);
+        }
+        Py_XDECREF(all);
+    }
+    cmp_queue_release(&job->engine->tasks, &job->taken);
+    if (!PyErr_Occurred()) result = call((enum cmpy_task_kind)header.kind, function, arguments, keywords);
+    Py_XDECREF(function);
+    Py_XDECREF(arguments);
+    Py_XDECREF(keywords);
+    return result;
+}
+
+/* --- answering --- */
+
+static int begin(struct cmpy_sink *sink, enum cmpy_result_status status)
+{
+    struct cmpy_result_header header = {.status = status};
+    return cmpy_sink_raw(sink, &header, sizeof header);
+}
+
+static PyObject *fetch(void)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (trace != NULL) PyException_SetTraceback(value, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return value;
+}
+
+/* cmp.pool.<name>(a, b) */
+static PyObject *make(const char *name, PyObject *a, PyObject *b)
+{
+    PyObject *module = PyImport_ImportModule("cmp.pool");
+    PyObject *made = module == NULL ? NULL : PyObject_CallMethod(module, name, b != NULL ? "OO" : "O", a, b);
+    Py_XDECREF(module);
+    return made;
+}
+
+/* The exception and what its traceback looks like. One that would end the parent is put into words there. */
+static int encode_error(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *error)
+{
+    PyObject *text = make("remote_text", error, NULL), *sent = NULL;
+    if (text != NULL) sent = make("sendable", error, NULL);
+    int code = text == NULL || sent == NULL ? -1 : begin(sink, CMPY_RESULT_ERROR);
+    if (code == 0) code = cmpy_encode(state, sink, text);
+    if (code == 0) code = cmpy_encode(state, sink, sent);
+    Py_XDECREF(text);
+    Py_XDECREF(sent);
+    return code;
+}
+
+static int encode_outcome(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *result, PyObject *error)
+{
+    if (error != NULL) return encode_error(state, sink, error);
+    int code = begin(sink, CMPY_RESULT_VALUE);
+    return code == 0 ? cmpy_encode(state, sink, result) : code;
+}
+
+/* What was to be sent cannot be: says so instead. */
+static int encode_failure(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *unsent)
+{
+    PyObject *why = fetch();
+    PyObject *error = make("MaybeEncodingError", why, unsent);
+    Py_DECREF(why);
+    int code = error == NULL ? -1 : begin(sink, CMPY_RESULT_ERROR);
+    if (code == 0) code = cmpy_encode(state, sink, Py_None);
+    if (code == 0) code = cmpy_encode(state, sink, error);
+    Py_XDECREF(error);
+    return code;
+}
+
+struct putting {
+    struct cmp_queue *queue;
+    struct cmp_message message;
+};
+
+static int put_call(void *arg, int64_t deadline_ns)
+{
+    struct putting *p = arg;
+    if (deadline_ns == CMPY_TRY && p->message.size > PUT_WITH_GIL) return -EBUSY;
+    return cmp_queue_put(p->queue, &p->message, deadline_ns);
+}
+
+/* 0; a negative errno; CMPY_RAISED: a signal handler's exception, nothing is published. */
+static int publish(struct job *job, struct cmpy_sink *sink)
+{
+    cmpy_sink_finish(sink);
+    struct putting p = {.queue = &job->engine->results,
+                        .message = {.parts = sink->parts, .nparts = sink->nparts, .size = sink->size,
+                                    .tag = job->taken.tag}};
+    return cmpy_wait(put_call, &p, CMPY_FOREVER);
+}
+
+/* Publishes result or error (exactly one is given), come what may. -1: not even a failure could be told; the claim
+ * stands, and the parent learns from this worker's end. */
+static int answer(struct job *job, PyObject *result, PyObject *error)
+{
+    struct cmpy_state *state = job->engine->state;
+    struct cmpy_sink sink;
+    bool told = false;
+    /* A second and third time: a handler's exception in the middle, a result that cannot be encoded, one for which
+     * there is no memory. */
+    for (int tries = 0; tries < 4 && !told; tries++) {
+        cmpy_sink_init(&sink);
+        int code = tries == 0 ? encode_outcome(state, &sink, result, error)
+                              : encode_failure(state, &sink, error != NULL ? error : result);
+        if (code == 0) {
+            code = publish(job, &sink);
+            told = code == 0 || code == -EPIPE;
+            if (!told && code != CMPY_RAISED) cmpy_raise("Pool: a result", code);
+        }
+        cmpy_sink_clear(&sink);
+        if (!told && !PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "a result was not sent");
+    }
+    if (!told) return -1;
+    PyErr_Clear();
+    cmp_worker_answer(job->slot);
+    if (cmp_pooltable_tell(job->engine->table)) cmp_eventfd_raise(job->engine->wake_fd);
+    return 0;
+}
+
+/* --- the loop --- */
+
+static int take_call(void *arg, int64_t deadline_ns)
+{
+    struct job *job = arg;
+    return cmp_queue_take(&job->engine->tasks, &job->taken, &job->slot->claim, deadline_ns);
+}
+
+/* 1: go on; 0: leave; -1: leave with the exception set. */
+static int work_once(struct job *job)
+{
+    int code = cmpy_wait(take_call, job, CMPY_FOREVER);
+    if (code == -EBADMSG) return 1;
+    if (code == CMPY_RAISED) {
+        if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    if (code < 0) return 0; /* shut */
+    cmp_worker_begin(job->slot, cmp_now_ns());
+    PyObject *result = run(job), *error = NULL;
+    if (result == NULL) error = fetch();
+    code = answer(job, result, error);
+    Py_XDECREF(result);
+    bool leaves = error != NULL && PyErr_GivenExceptionMatches(error, PyExc_SystemExit);
+    if (code == 0 && leaves) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+    return code < 0 || leaves ? -1 : 1;
+}
+
+PyDoc_STRVAR(worker_doc, "What a pool's processes run.");
+
+static PyObject *worker(PyObject *module, PyObject *args)
+{
+    struct cmpy_engine *engine;
+    unsigned slot;
+    PyObject *initializer, *initargs, *maxtasks;
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    if (!PyArg_ParseTuple(args, "O!IOOO:pool_worker", state->engine_type, &engine, &slot, &initializer, &initargs,
+                          &maxtasks))
+        return NULL;
+    if (slot >= engine->table->nslots) return PyErr_Format(PyExc_ValueError, "no worker slot %u", slot);
+    Py_ssize_t most = maxtasks == Py_None ? PY_SSIZE_T_MAX : PyLong_AsSsize_t(maxtasks);
+    if (most == -1 && PyErr_Occurred()) return NULL;
+    if (initializer != Py_None) {
+        PyObject *tuple = PySequence_Tuple(initargs);
+        PyObject *done = tuple == NULL ? NULL : PyObject_CallObject(initializer, tuple);
+        Py_XDECREF(tuple);
+        if (done == NULL) return NULL;
+        Py_DECREF(done);
+    }
+    struct job *job = PyMem_Malloc(sizeof *job);
+    if (job == NULL) return PyErr_NoMemory();
+    job->engine = engine;
+    job->slot = &engine->table->slots[slot];
+    cmp_store(&job->slot->life, CMP_WORKER_READY, relaxed, "pool.ready");
+    int code = 1;
+    for (Py_ssize_t done = 0; code > 0 && done < most; done++) code = work_once(job);
+    PyMem_Free(job);
+    if (code < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"pool_worker", worker, METH_VARARGS, worker_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int cmpy_worker_add(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    if (PyModule_AddFunctions(module, functions) < 0) return -1;
+    state->worker_function = PyObject_GetAttrString(module, "pool_worker");
+    return state->worker_function == NULL ? -1 : 0;
+}
