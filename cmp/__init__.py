@@ -11,7 +11,7 @@ import multiprocessing as _stdlib
 from importlib import import_module as _import_module
 
 try:
-    from . import _core
+    from . import _core  # noqa: F401
 except ImportError as error:
     raise ImportError(
         f"the C part of cmp, cmp._core, does not load from {__path__[0]} ({error}). Install the package"

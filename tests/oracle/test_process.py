@@ -342,7 +342,7 @@ def test_a_process_that_was_never_started(mp):
     assert not process.is_alive()
     assert "initial" in repr(process)
     with pytest.raises(ValueError, match="^process not started$"):
-        process.sentinel
+        process.sentinel  # noqa: B018
 
 
 def test_group_must_be_none(mp):

@@ -1,0 +1,401 @@
+"""Process: what cmp promises beyond the stdlib, and what holds its pieces together."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from multiprocessing import connection, process as books, reduction
+
+import pytest
+from support.places import child_environment
+
+import cmp
+from cmp import _core
+
+METHODS = ["fork", "spawn", "forkserver"]
+
+
+def context_of(method):
+    return cmp.get_context(method)
+
+
+@pytest.fixture
+def blocked():
+    process = cmp.Process(target=signal.pause)
+    process.start()
+    yield process
+    if not process._closed:
+        process.kill()
+        process.join()
+
+
+def descriptors():
+    """The open ones, but for that of the listing."""
+    return {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+
+
+# ---- reaped by others ----
+
+
+def test_a_child_reaped_by_somebody_else_has_ended_with_255(blocked):
+    blocked.kill()
+    os.waitpid(blocked.pid, 0)
+    assert not blocked.is_alive()
+    assert blocked.exitcode == 255
+    blocked.join()
+    assert blocked not in cmp.active_children()
+    assert connection.wait([blocked.sentinel], 0) == [blocked.sentinel]
+
+
+def test_a_join_that_runs_while_somebody_else_reaps_ends(blocked):
+    sentinel = blocked.sentinel
+    signal.signal(
+        signal.SIGALRM, lambda *a: (blocked.kill(), select.select([sentinel], [], []), os.waitpid(blocked.pid, 0))
+    )
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        blocked.join()
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    assert blocked.exitcode == 255
+
+
+@pytest.mark.parametrize("timeout", [None, 20])
+def test_with_sigchld_ignored_a_join_ends(timeout):
+    old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        process = cmp.Process(target=time.sleep, args=(0.05,))
+        process.start()
+        begin = time.monotonic()
+        process.join(timeout)
+        assert time.monotonic() - begin < 10
+        assert (process.is_alive(), process.exitcode) == (False, 255)
+    finally:
+        signal.signal(signal.SIGCHLD, old)
+
+
+def test_no_signal_goes_to_a_stranger_who_has_the_pid(blocked):
+    """Its end is found out first, so that nobody else is signalled, and no error comes of it."""
+    blocked.kill()
+    os.waitpid(blocked.pid, 0)
+    assert blocked.terminate() is None
+    assert blocked.exitcode == 255
+
+
+# ---- the sentinel ----
+
+
+def test_the_sentinel_is_a_pidfd_opened_at_first_use(blocked):
+    before = descriptors()
+    sentinel = blocked.sentinel
+    assert blocked.sentinel == sentinel
+    assert descriptors() - before == {sentinel}
+    assert os.readlink(f"/proc/self/fd/{sentinel}") == "anon_inode:[pidfd]"
+    assert not os.get_inheritable(sentinel)
+    blocked.kill()
+    blocked.join()
+    blocked.close()
+    assert descriptors() == before
+
+
+def test_a_grandchild_does_not_delay_the_sentinel():
+    reader, writer = connection.Pipe(duplex=False)
+
+    def child():
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        writer.send(pid)
+
+    process = cmp.Process(target=child)
+    process.start()
+    try:
+        assert connection.wait([process.sentinel], 10) == [process.sentinel]
+        process.join()
+    finally:
+        os.kill(reader.recv(), signal.SIGKILL)
+        reader.close()
+        writer.close()
+
+
+def test_a_process_costs_no_descriptor():
+    before = descriptors()
+    processes = [cmp.Process(target=signal.pause) for _ in range(5)]
+    for process in processes:
+        process.start()
+    assert descriptors() == before
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def test_the_parents_sentinel_in_a_child_and_grandchild(tmp_path):
+    code = """
+import cmp, os, sys
+def grandchild(out):
+    parent = cmp.parent_process()
+    print("alive", parent.is_alive(), parent.pid != os.getppid(), flush=True)
+    os.write(out, b"x")
+    parent.join(20)
+    print("ended", not parent.is_alive(), flush=True)
+def child():
+    r, w = os.pipe()
+    if os.fork() == 0:                 # a foreign fork: parent_process() is still that of the process above
+        grandchild(w)
+        os._exit(0)
+    os.read(r, 1)
+    os.kill(os.getppid(), 9)
+    os.wait()
+p = cmp.Process(target=child); p.start(); p.join()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, env=child_environment()
+    )
+    assert done.stderr == ""
+    assert done.stdout == "alive True True\nended True\n"
+    assert done.returncode == -signal.SIGKILL
+
+
+# ---- signals ----
+
+
+def test_interrupt_sends_sigint(capfd):
+    reader, writer = connection.Pipe(duplex=False)
+
+    def child():
+        writer.send("ready")
+        signal.pause()
+
+    process = cmp.Process(target=child)
+    process.start()
+    reader.recv()
+    process.interrupt()
+    process.join()
+    assert process.exitcode == 1
+    assert "KeyboardInterrupt" in capfd.readouterr().err
+    reader.close()
+    writer.close()
+
+
+# ---- the lifeline ----
+
+FAMILY = """
+import cmp, os, signal, sys, time
+def busy(out):
+    os.write(out, b"%d\\n" % os.getpid())
+    while True:
+        pass
+def parent(out, method):
+    if method == "fork":
+        p = cmp.Process(target=busy, args=(out,), daemon=True)
+    else:
+        import worker
+        p = cmp.get_context(method).Process(target=worker.work, daemon=True)
+    p.start()
+    signal.pause()
+if __name__ == "__main__":
+    r, w = os.pipe()
+    os.dup2(w, 1)
+    p = cmp.Process(target=parent, args=(w, sys.argv[1])); p.start()
+    pid = int(os.read(r, 100))
+    begin = time.monotonic()
+    p.kill(); p.join()
+    while True:
+        try:
+            state = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            state = "X"
+        if state in "ZX" or time.monotonic() > begin + 10:
+            break
+        time.sleep(0.01)
+    if state not in "ZX":
+        os.kill(pid, 9)
+    print(state in "ZX", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_daemon_ends_with_its_killed_parent(method, tmp_path):
+    (tmp_path / "family.py").write_text(FAMILY)
+    (tmp_path / "worker.py").write_text(
+        "import os\ndef work():\n    os.write(1, b'%d\\n' % os.getpid())\n    while True:\n        pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "family.py", method],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env=child_environment(),
+    )
+    assert done.stderr == "True\n"
+
+
+def test_others_outlive_their_parent(tmp_path):
+    code = """
+import cmp, os, sys
+r, w = os.pipe(); r2, w2 = os.pipe()
+def stays():
+    os.close(w2)
+    os.write(w, b"ready")
+    os.read(r2, 1)                      # until the test, too, has closed its end
+    os.write(1, b"still here")
+def parent():
+    cmp.Process(target=stays).start()
+    os.read(r, 5)
+    os.kill(os.getpid(), 9)
+p = cmp.Process(target=parent); p.start(); p.join()
+os.close(w2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, env=child_environment()
+    )
+    assert (done.stdout, done.stderr) == ("still here", "")
+
+
+# ---- spawned children ----
+
+
+def travelled(method, *objects):
+    """What arrives in a child and what the child says of it."""
+    here, there = connection.Pipe()
+    with here, there:
+        process = context_of(method).Process(target=say, args=(there, *objects))
+        process.start()
+        answer = here.recv()
+        process.join()
+        assert process.exitcode == 0
+        process.close()
+        return answer
+
+
+class Descriptor:
+    def __init__(self, fd):
+        self.fd = fd
+
+    def __reduce__(self):
+        return opened, (reduction.DupFd(self.fd),)
+
+
+def opened(dup):
+    return Descriptor(dup.detach())
+
+
+def say(conn, *objects):
+    inodes = {os.fstat(o.fd).st_ino for o in objects}
+    conn.send((len({o.fd for o in objects}), len(inodes), [os.get_inheritable(o.fd) for o in objects]))
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_descriptor_that_objects_share_travels_once_and_is_not_handed_on(method):
+    fd = os.memfd_create("test")
+    try:
+        assert travelled(method, *[Descriptor(fd) for _ in range(3)]) == (3, 1, [False] * 3)
+    finally:
+        os.close(fd)
+
+
+class Custom(cmp.get_context("spawn").Process):
+    def __init__(self, conn, extra):
+        super().__init__(name="custom")
+        self.conn, self.extra = conn, extra
+
+    def run(self):
+        self.conn.send((self.extra, self.name, type(self.name) is str, vars(self).get("_popen")))
+
+
+def test_a_subclass_travels_with_its_attributes():
+    here, there = connection.Pipe()
+    with here, there:
+        process = Custom(there, [1, 2])
+        process.start()
+        assert here.recv() == ([1, 2], "custom", True, None)
+        process.join()
+    assert type(process.name) is str
+    process.close()
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_launch_that_fails_leaves_the_process_unstarted(method):
+    process = context_of(method).Process(target=lambda: None)
+    with pytest.raises((AttributeError, TypeError, Exception), match="pickle"):
+        process.start()
+    assert process.pid is None
+    assert type(process.name) is str
+    assert process not in cmp.active_children()
+
+
+# ---- cost, and nothing kept ----
+
+
+def test_a_process_is_freed_by_its_last_reference():
+    process = cmp.Process(target=int)
+    process.start()
+    process.join()
+    watch = weakref.ref(process)
+    gc.disable()
+    try:
+        del process
+        assert watch() is None
+    finally:
+        gc.enable()
+    assert not [p for p in books._dangling if p.name == "gone"]
+
+
+def test_references_do_not_grow():
+    def once():
+        process = cmp.Process(target=int)
+        process.start()
+        process.sentinel  # noqa: B018
+        process.join(10)
+        process.close()
+
+    for _ in range(5):
+        once()
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(50):
+        once()
+    gc.collect()
+    assert len(gc.get_objects()) < before + 20
+
+
+def test_a_child_touches_few_pages():
+    """Copy-on-write faults are most of what a child costs, and a steadier measure than time."""
+
+    def faults(start):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+        for _ in range(20):
+            start()
+        return (resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before) / 20
+
+    def bare():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    def ours():
+        process = cmp.Process(target=int)
+        process.start()
+        process.join()
+
+    faults(ours), faults(bare)
+    assert faults(ours) < faults(bare) + 110
+
+
+def test_the_popen_object_offers_what_the_books_ask_for(blocked):
+    popen = blocked._popen
+    assert isinstance(popen, _core.Popen)
+    assert (popen.method, popen.pid, popen.poll(), popen.returncode) == ("fork", blocked.pid, None, None)
+    assert popen.wait(0) is None
+    assert popen.duplicate_for_child(7) == 7
+    popen.terminate()
+    assert popen.wait() == popen.poll() == popen.returncode == -signal.SIGTERM
