@@ -1,5 +1,6 @@
 #include "os/lifeline.h"
 
+#include "os/clock.h"
 #include "os/pidfd.h"
 
 #include <errno.h>
@@ -14,11 +15,15 @@
 static volatile sig_atomic_t armed_parent, armed_owner, armed_pidfd = -1;
 static int armed_signal;
 
+/* A dying process gives its descriptors up a moment before it counts as dead. Nobody gives the pipe up in life. */
+#define DYING_NS (1000 * CMP_MS)
+
 static void on_signal(int number)
 {
     (void)number;
     if (getpid() != armed_owner) return;
-    if (armed_pidfd >= 0 ? cmp_pidfd_dead(armed_pidfd) : getppid() != armed_parent) _exit(CMP_LIFELINE_STATUS);
+    if (armed_pidfd >= 0 ? cmp_pidfd_wait(armed_pidfd, cmp_now_ns() + DYING_NS) == 0 : getppid() != armed_parent)
+        _exit(CMP_LIFELINE_STATUS);
 }
 
 static bool is_free(int number)
