@@ -69,7 +69,24 @@ layers:  ## includes point down, headers stand alone, atomics go through the mac
 	@CC="$(CC)" $(PYTHON) tools/layers.py
 	@$(PYTHON) tools/raw_atomics.py
 
-check: layers test-c asan tsan crash test  ## everything a change has to pass
+# CPython's own test suite; the harness that runs it lies beside the repository where it is developed.
+CONFORMANCE ?= ../shared/tools/conformance/conformance.py
+METHODS     ?= fork spawn forkserver
+define conform
+	@if [ -f $(CONFORMANCE) ]; then \
+	    for method in $(1); do $(PY) tools/conformance.py $(CONFORMANCE) --method $$method --retry $(2) || exit 1; done; \
+	elif [ "$$CI" = true ]; then echo "no harness at $(CONFORMANCE)"; exit 1; \
+	else echo "skipped: the harness of CPython's suite is not at $(CONFORMANCE)"; fi
+endef
+
+.PHONY: conformance conformance-short
+conformance: build  ## CPython's own suite, every start method
+	$(call conform,$(METHODS))
+
+conformance-short: build  ## CPython's own suite, fork
+	$(call conform,fork,--jobs 2)
+
+check: layers test-c asan tsan crash test conformance-short  ## everything a change has to pass
 
 clean:  ## remove what was built
 	rm -rf build $(VENV) cmp/*.so *.egg-info
