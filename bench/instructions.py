@@ -28,22 +28,27 @@ KEPT = Path(__file__).with_name("instructions.json")
 WAITING = re.compile(r"spin|pause|relax|futex|syscall|clock_gettime|vdso|eventcount|cmp_clock")
 
 OPERATIONS = {
-    "queue put+get of an int": ("q = cmp.Queue()", "q.put(7); q.get()", 4000),
-    "queue put+get of a dict": ("q = cmp.Queue(); d = dict(a=42, b=33, c=(1, 2, 3), d=[1, 2, 3], e='123', f=b'kkk')",
-                                "q.put(d); q.get()", 2000),
-    "lock acquire+release": ("l = cmp.Lock()", "l.acquire(); l.release()", 10_000),
-    "lock with": ("l = cmp.Lock()", "with l: pass", 10_000),
-    "pool apply of a no-op": ("p = cmp.Pool(1)", "p.apply(int)", 200),
     "an empty loop": ("", "pass", 10_000),
+    "queue put+get of an int": ("q = cmp.Queue(); put, get = q.put, q.get", "put(7); get()", 4000),
+    "queue put+get of a dict": (
+        "q = cmp.Queue(); put, get = q.put, q.get; d = dict(a=42, b=33, c=(1, 2, 3), d=[1, 2, 3], e='123', f=b'kkk')",
+        "put(d); get()", 2000),
+    "lock acquire+release": ("l = cmp.Lock(); acquire, release = l.acquire, l.release", "acquire(); release()", 10_000),
+    "lock with": ("l = cmp.Lock()", "with l: pass", 10_000),
+    "pool apply of a no-op": ("apply = cmp.Pool(1).apply", "apply(int)", 200),
 }
 
 PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
 import cmp
-{setup}
-for _ in range({count}):
-    {work}
+
+def run():
+    {setup}
+    for _ in range({count}):
+        {work}
+
+run()
 """
 
 
@@ -66,6 +71,7 @@ def own_cost(profile: str) -> int:
 
 
 def run_counted(setup: str, work: str, count: int) -> int:
+    """Instructions of a whole program that does the work `count` times."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "program.py")
         program.write_text(PROGRAM.format(root=str(runner.ROOT), setup=setup, work=work, count=count))
@@ -95,7 +101,12 @@ def main() -> int:
     before, now, worse = kept.get(key, {}), {}, 0
     print(f"instructions per operation, {key}")
     for name, (setup, work, count) in OPERATIONS.items():
-        now[name] = round(per_operation(setup, work, count))
+        try:
+            now[name] = round(per_operation(setup, work, count))
+        except subprocess.SubprocessError as error:
+            print(f"  {name:<30} failed: {error.__class__.__name__}")
+            worse += 1
+            continue
         change = f"{now[name] / before[name] - 1:+.1%}" if before.get(name) else "new"
         grown = bool(before.get(name)) and now[name] > before[name] * (1 + options.tolerance)
         worse += grown
