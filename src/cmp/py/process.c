@@ -2,6 +2,7 @@
 
 #include "py/books.h"
 #include "py/bootstrap.h"
+#include "py/processinit.h"
 
 #include <stdbool.h>
 #include <unistd.h>
@@ -278,6 +279,7 @@ static PyMethodDef process_methods[] = {
 
 static PyType_Slot process_slots[] = {
     {Py_tp_doc, "A process, run by fork, spawn or forkserver; the stdlib's BaseProcess in C."},
+    {Py_tp_init, cmpy_process_init},
     {Py_tp_methods, process_methods},
     {Py_tp_getset, process_getset},
     {0, NULL},
