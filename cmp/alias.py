@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing as _stdlib
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 
 import cmp
 
@@ -28,7 +27,7 @@ def install() -> None:
             import_module("cmp." + name)
         except ImportError:  # sharedctypes, in an interpreter without ctypes
             continue
-    modules = {name: import_module("cmp." + name) for name in OWN if find_spec("cmp." + name)}
+    modules = {name: import_module("cmp." + name) for name in OWN}
     # A module that is not loaded yet has to be the stdlib's file under the stdlib's name, and never ours twice.
     cmp.__path__ = [*_stdlib.__path__, *cmp.__path__]
     sys.modules.update({_stdlib.__name__ + "." + name: module for name, module in modules.items()})

@@ -4,8 +4,6 @@ A start method that is set here is set for the stdlib too, and one that was set 
 using both has one. Their defaults stay their own.
 """
 
-from __future__ import annotations
-
 from multiprocessing import context as _stdlib
 from multiprocessing import reduction
 from multiprocessing.context import (  # noqa: F401  (names that the stdlib's modules look up here)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import inspect
 import pickle
 import pkgutil
@@ -16,11 +16,7 @@ from support.places import child_environment
 import cmp
 
 OWN = {"context", "queues", "synchronize", "pool", "managers"}
-SUBMODULES = [
-    m.name
-    for m in pkgutil.walk_packages(multiprocessing.__path__)
-    if not m.name.endswith("win32") and importlib.util.find_spec("cmp." + m.name)
-]
+SUBMODULES = [m.name for m in pkgutil.walk_packages(multiprocessing.__path__) if not m.name.endswith("win32")]
 
 
 def python(code: str, *options: str) -> str:

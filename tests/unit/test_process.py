@@ -324,7 +324,7 @@ def test_a_subclass_travels_with_its_attributes():
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_launch_that_fails_leaves_the_process_unstarted(method):
     process = context_of(method).Process(target=lambda: None)
-    with pytest.raises((AttributeError, TypeError, Exception), match="pickle"):
+    with pytest.raises(Exception, match="pickle|local object"):
         process.start()
     assert process.pid is None
     assert type(process.name) is str
