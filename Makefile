@@ -6,7 +6,7 @@ PY      = $(VENV)/bin/python
 CC     ?= cc
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-c asan tsan crash torture matrix-far layers check clean
+.PHONY: help build test test-c asan tsan crash torture torture-c matrix-far layers check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -56,7 +56,12 @@ demo: build  ## a real script under cmp, with its speed beside the standard libr
 crash:  ## kill a process before and after every named store of the C layers
 	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=faults
 
-torture:  ## random kills, stops and restarts for TORTURE_S seconds (30): make torture TORTURE_S=300
+# TORTURE_S: seconds in all (default: 1000 kills of each role). TORTURE_SEED, TORTURE_ROLES: repeat a run that failed.
+torture: build  ## kill processes at random instants: make torture TORTURE_S=600
+	$(PY) tests/torture/run.py $(if $(TORTURE_S),--seconds $(TORTURE_S)) $(if $(TORTURE_SEED),--seed $(TORTURE_SEED)) \
+	    $(TORTURE_ROLES)
+
+torture-c:  ## the same in C, on one queue: random kills and stops for TORTURE_S seconds (30)
 	@TORTURE_S=$(or $(TORTURE_S),30) CMP_TEST_TIMEOUT=$$(($(or $(TORTURE_S),30) + 60)) \
 	    $(MAKE) -s -C tests/c CC="$(CC)" TESTS=torture_queue
 

@@ -11,6 +11,7 @@
 #include "py/event.h"
 #include "py/feeder.h"
 #include "py/imap.h"
+#include "py/health.h"
 #include "py/life.h"
 #include "py/managerqueue.h"
 #include "py/parent.h"
@@ -133,7 +134,7 @@ static int module_exec(PyObject *module)
     if (cmpy_semaphore_add(module) < 0 || cmpy_condition_add(module) < 0) return -1;
     if (cmpy_event_add(module) < 0 || cmpy_barrier_add(module) < 0) return -1;
     if (cmpy_channel_add(module) < 0 || cmpy_reader_add(module) < 0) return -1;
-    if (cmpy_queue_add(module) < 0 || cmpy_simplequeue_add(module) < 0) return -1;
+    if (cmpy_queue_add(module) < 0 || cmpy_simplequeue_add(module) < 0 || cmpy_health_add(module) < 0) return -1;
     if (cmpy_cell_add(module) < 0 || cmpy_descriptor_add(module) < 0 || cmpy_life_add(module) < 0 || cmpy_managerqueue_add(module) < 0) return -1;
     if (cmpy_engine_add(module) < 0 || cmpy_results_add(module) < 0 || cmpy_imap_add(module) < 0) return -1;
     if (cmpy_worker_add(module) < 0 || cmpy_supervisor_add(module) < 0 || cmpy_feeder_add(module) < 0) return -1;

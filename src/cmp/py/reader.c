@@ -35,6 +35,11 @@ PyObject *cmpy_reader_new(struct cmpy_channel *channel, bool writer)
     return (PyObject *)self;
 }
 
+struct cmpy_channel *cmpy_reader_channel(struct cmpy_state *state, PyObject *end)
+{
+    return Py_IS_TYPE(end, (PyTypeObject *)state->end_type) ? ((EndObject *)end)->channel : NULL;
+}
+
 static void end_dealloc(EndObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);

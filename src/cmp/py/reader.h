@@ -9,5 +9,7 @@ int cmpy_reader_add(PyObject *module);
 
 /* A new end, which keeps the channel open. */
 PyObject *cmpy_reader_new(struct cmpy_channel *channel, bool writer);
+/* The channel behind an end, borrowed; NULL if the object is none. */
+struct cmpy_channel *cmpy_reader_channel(struct cmpy_state *state, PyObject *end);
 
 #endif

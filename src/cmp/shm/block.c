@@ -254,6 +254,7 @@ static int locked(struct cmp_segment *segment, int code)
 {
     if (code != -EOWNERDEAD) return code;
     repair(segment);
+    (void)cmp_rmw(fetch_add, &segment->shm->repairs, 1, relaxed, "segment.repairs");
     cmp_mutex_repaired(&blocks_of(segment)->lock);
     return 0;
 }

@@ -53,6 +53,7 @@ struct cmp_segment_shm {
     _Atomic uint64_t limit;    /* what the last who asked was told is the most; 0: nobody asked yet */
     _Atomic uint32_t nextents; /* rows of the extent table that hold; row 0 is extent 0 */
     _Atomic uint32_t nqueues;  /* queues laid out in the root area */
+    _Atomic uint32_t repairs;  /* dead owners met of the three locks below; for tests and campaigns */
     struct cmp_mutex growth __attribute__((aligned(64)));   /* adds extents */
     struct cmp_mutex sweeping __attribute__((aligned(64))); /* one sweeper at a time; only ever tried */
     struct cmp_blocks_shm blocks __attribute__((aligned(128)));

@@ -111,6 +111,7 @@ static int sweep_segment(struct cmp_segment *segment, bool only_if_dead)
     int code = cmp_mutex_try(&segment->shm->sweeping);
     if (code == -EOWNERDEAD) {
         /* Each step stands for itself, and what is left to do is found again. */
+        (void)cmp_rmw(fetch_add, &segment->shm->repairs, 1, relaxed, "segment.repairs");
         cmp_mutex_repaired(&segment->shm->sweeping);
         code = 0;
     }

@@ -1,0 +1,198 @@
+"""What all campaigns share: pages that outlive a killed writer, a crew of victims, deadlines that dump every stack.
+
+A campaign is a function `campaign(arena)`. It starts victims, has them killed at random instants through
+`arena.strike`, and raises an AssertionError where the books do not balance. Nothing in it waits without a deadline.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import mmap
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cmp
+
+PATIENCE_S = 20.0  # for anything that takes milliseconds, on a machine where others work too
+DUMP = signal.SIGUSR1  # every process of a campaign answers it with its threads' stacks
+
+
+class Words:
+    """Shared 64-bit words: what a process wrote there stays when it is killed."""
+
+    def __init__(self, count: int):
+        self._map = mmap.mmap(-1, max(count, 1) * 8)
+        self.view = memoryview(self._map).cast("Q")
+
+    def __getitem__(self, at):
+        return self.view[at]
+
+    def __setitem__(self, at, value):
+        self.view[at] = value
+
+
+class Hang(AssertionError):
+    """Somebody did not come back in time."""
+
+
+def tree(root: int) -> list[int]:
+    """The processes below root."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = list(parents.get(root, []))
+    for pid in found:
+        found += parents.get(pid, [])
+    return found
+
+
+def dump_stacks() -> None:
+    """Of this process and all below it: Python's by its own handler, C's by gdb where there is one."""
+    sys.stdout.flush()
+    faulthandler.dump_traceback(all_threads=True)
+    for pid in tree(os.getpid()):
+        print(f"--- stacks of {pid}", file=sys.stderr, flush=True)
+        try:
+            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, DUMP)
+            time.sleep(0.2)
+            print(Path(f"/proc/{pid}/syscall").read_text(), file=sys.stderr, flush=True)
+        except OSError:
+            continue
+        if shutil.which("gdb"):
+            bt = ["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 12"]
+            try:
+                said = subprocess.run(bt, capture_output=True, text=True, timeout=30, check=False).stdout
+                frames = [line for line in said.splitlines() if line.startswith(("#", "Thread"))]
+                print("\n".join(frames), file=sys.stderr, flush=True)
+            except subprocess.TimeoutExpired:
+                pass
+
+
+class Victim:
+    """A process that may be killed at any instant, and the words it leaves."""
+
+    def __init__(self, process, number: int, words: Words | None = None):
+        self.process, self.number, self.words = process, number, words
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+class Arena:
+    """One campaign's run: its dice, its crew, what is counted."""
+
+    def __init__(self, role: str, seed: int, *, kills: int, seconds: float, context=None):
+        self.role, self.seed = role, seed
+        self.dice = random.Random(f"{role}:{seed}")
+        self.kills_wanted = kills
+        self.until_ns = time.monotonic_ns() + int(seconds * 1e9)
+        self.context = context or cmp
+        self.crew: list[Victim] = []
+        self.born = 0
+        self.counts: dict[str, float] = {"kills": 0, "dead owners": 0}
+
+    # ---- counting ----
+
+    def count(self, what: str, n: float = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + n
+
+    def most(self, what: str, value: float) -> None:
+        self.counts[what] = max(self.counts.get(what, 0), value)
+
+    @property
+    def enough(self) -> bool:
+        """Both are upper bounds: who wants a number of kills leaves the time to them, and the other way round."""
+        return self.counts["kills"] >= self.kills_wanted or time.monotonic_ns() >= self.until_ns
+
+    # ---- waiting ----
+
+    def wait_until(self, holds: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> float:
+        """The seconds it took; a Hang, with everybody's stacks, where it does not come true."""
+        start = time.monotonic()
+        while not holds():
+            if time.monotonic() - start > seconds:
+                dump_stacks()
+                raise Hang(f"after {seconds} s: {what} ({self.role}, seed {self.seed})")
+            time.sleep(0.0002)
+        return time.monotonic() - start
+
+    def join(self, victim: Victim, what: str = "a process does not end") -> int:
+        victim.process.join(PATIENCE_S)
+        if victim.process.exitcode is None:
+            dump_stacks()
+            raise Hang(f"{what}: pid {victim.pid} ({self.role}, seed {self.seed})")
+        return victim.process.exitcode
+
+    # ---- the crew ----
+
+    def start(self, target, *args, words: Words | None = None, crew: bool = True) -> Victim:
+        process = self.context.Process(target=target, args=args, daemon=True)
+        process.start()
+        victim = Victim(process, self.born, words)
+        self.born += 1
+        if crew:
+            self.crew.append(victim)
+        return victim
+
+    def pause(self, mean_s: float = 0.0015) -> None:
+        """The random instant."""
+        time.sleep(min(self.dice.expovariate(1 / mean_s), 0.02))
+
+    def strike(self, sign: int = signal.SIGKILL, mean_s: float = 0.0015) -> Victim:
+        """Kills one of the crew, any, after a pause, and takes it off. Whoever had ended well before is no kill."""
+        self.pause(mean_s)
+        victim = self.dice.choice(self.crew)
+        self.crew.remove(victim)
+        os.kill(victim.pid, sign)
+        code = self.join(victim)
+        assert code in (0, -sign), f"it had ended by itself, with {code} ({self.role}, seed {self.seed})"
+        if code != 0:
+            self.count("kills")
+        return victim
+
+    def alive(self, victim: Victim, what: str) -> None:
+        assert victim.process.exitcode is None, f"{what} ended with {victim.process.exitcode}"
+
+    def dismiss(self) -> None:
+        """Ends what is left, however it stands."""
+        for victim in self.crew:
+            victim.process.kill()
+        for victim in self.crew:
+            victim.process.join()
+        self.crew.clear()
+
+
+def health(thing, *, sweep: bool = False) -> dict[str, int]:
+    return cmp._core._health(thing, sweep=sweep)
+
+
+def check_empty_queue(arena: Arena, queue) -> None:
+    """Everything is taken and only the living are left: the memory has to say so."""
+    queue.put("the last")
+    assert queue.get(timeout=PATIENCE_S) == "the last"
+    found = health(queue, sweep=True)
+    arena.count("dead owners", found["repairs"])
+    expected = {"whole": True, "size": 0, "items": 0, "held": 0, "returned": 0, "dead": 0}
+    wrong = {name: found[name] for name in expected if found[name] != expected[name]}
+    assert not wrong and found["chunks"] <= 1, f"left in the queue's memory: {found}"
+
+
+def listen_for_dumps() -> None:
+    faulthandler.enable()
+    faulthandler.register(DUMP, all_threads=True)
