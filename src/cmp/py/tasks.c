@@ -4,17 +4,12 @@
 
 #define FIRST_PLACES 64
 
-/* Ids are given in order, so they lie side by side: no need to scatter them. */
-static size_t home(const struct cmpy_tasks *tasks, uint32_t id)
+/* An entry lies at the place its id names, and nowhere else: an id whose place is taken is not given out. So nothing
+ * is ever searched for or moved, also when tens of thousands of neighbours are out. As at most half of the places are
+ * taken, at most as many ids are passed over as are given in one round. */
+static struct cmpy_task *place_of(const struct cmpy_tasks *tasks, uint32_t id)
 {
-    return id & (tasks->nplaces - 1);
-}
-
-static size_t place_of(const struct cmpy_tasks *tasks, uint32_t id)
-{
-    size_t at = home(tasks, id);
-    while (tasks->places[at].id != 0 && tasks->places[at].id != id) at = (at + 1) & (tasks->nplaces - 1);
-    return at;
+    return &tasks->places[id & (tasks->nplaces - 1)];
 }
 
 static int resize(struct cmpy_tasks *tasks, size_t nplaces)
@@ -25,8 +20,9 @@ static int resize(struct cmpy_tasks *tasks, size_t nplaces)
         PyErr_NoMemory();
         return -1;
     }
+    /* Places that differ go on to differ in a larger table. */
     for (size_t i = 0; i < tasks->nplaces; i++)
-        if (tasks->places[i].id != 0) larger.places[place_of(&larger, tasks->places[i].id)] = tasks->places[i];
+        if (tasks->places[i].id != 0) *place_of(&larger, tasks->places[i].id) = tasks->places[i];
     PyMem_Free(tasks->places);
     *tasks = larger;
     return 0;
@@ -37,12 +33,11 @@ uint32_t cmpy_tasks_add(struct cmpy_tasks *tasks, struct cmpy_job *job, Py_ssize
     if (tasks->count * 2 >= tasks->nplaces &&
         resize(tasks, tasks->nplaces == 0 ? FIRST_PLACES : tasks->nplaces * 2) < 0)
         return 0;
-    size_t at;
     do {
         if (++tasks->last_id == 0) tasks->last_id = 1;
-        at = place_of(tasks, tasks->last_id);
-    } while (tasks->places[at].id != 0);
-    tasks->places[at] = (struct cmpy_task){.id = tasks->last_id, .bytes = kib, .position = position, .job = job};
+    } while (place_of(tasks, tasks->last_id)->id != 0);
+    *place_of(tasks, tasks->last_id) =
+        (struct cmpy_task){.id = tasks->last_id, .bytes = kib, .position = position, .job = job};
     tasks->count++;
     return tasks->last_id;
 }
@@ -50,25 +45,18 @@ uint32_t cmpy_tasks_add(struct cmpy_tasks *tasks, struct cmpy_job *job, Py_ssize
 const struct cmpy_task *cmpy_tasks_find(const struct cmpy_tasks *tasks, uint32_t id)
 {
     if (tasks->count == 0 || id == 0) return NULL;
-    const struct cmpy_task *task = &tasks->places[place_of(tasks, id)];
-    return task->id == 0 ? NULL : task;
+    const struct cmpy_task *task = place_of(tasks, id);
+    return task->id == id ? task : NULL;
 }
 
 bool cmpy_tasks_remove(struct cmpy_tasks *tasks, uint32_t id, struct cmpy_task *task)
 {
     if (tasks->count == 0 || id == 0) return false;
-    size_t mask = tasks->nplaces - 1, at = place_of(tasks, id);
-    if (tasks->places[at].id == 0) return false;
-    *task = tasks->places[at];
+    struct cmpy_task *place = place_of(tasks, id);
+    if (place->id != id) return false;
+    *task = *place;
+    memset(place, 0, sizeof *place);
     tasks->count--;
-    /* Those behind move up, unless their home lies between the gap and them: no search may meet the gap too early. */
-    for (size_t next = (at + 1) & mask; tasks->places[next].id != 0; next = (next + 1) & mask) {
-        size_t wanted = home(tasks, tasks->places[next].id);
-        if (((next - wanted) & mask) < ((next - at) & mask)) continue;
-        tasks->places[at] = tasks->places[next];
-        at = next;
-    }
-    memset(&tasks->places[at], 0, sizeof tasks->places[at]);
     if (tasks->count == 0 && tasks->nplaces > 16 * FIRST_PLACES) cmpy_tasks_free(tasks);
     return true;
 }

@@ -1,6 +1,6 @@
 /* Tasks: the parent's book of what is out, by task id: which job asked for it, and at which of its positions.
  *
- * Ids are 32 bits, never 0, given in order; one that is still out is not given again. Removing an entry is what makes
+ * Ids are 32 bits, never 0, given in order, some passed over; one that is still out is not given again. Removing an entry is what makes
  * a task's outcome the only one: whoever comes second finds nothing. Guarded by the GIL; runs no Python code. */
 #ifndef CMP_PY_TASKS_H
 #define CMP_PY_TASKS_H
@@ -21,7 +21,7 @@ struct cmpy_task {
 };
 
 struct cmpy_tasks {
-    struct cmpy_task *places; /* linear probing; a power of two of them, at most half of them used */
+    struct cmpy_task *places; /* each at its id modulo their number, a power of two; at most half are used */
     size_t nplaces, count;
     uint32_t last_id;
 };
