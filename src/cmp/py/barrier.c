@@ -103,7 +103,8 @@ static int barrier_init(PyObject *op, PyObject *args, PyObject *kwargs)
     static char *names[] = {"parties", "action", "timeout", "ctx", NULL};
     PyObject *action = Py_None, *timeout = Py_None, *ctx = NULL;
     int parties;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|OO$O:Barrier", names, &parties, &action, &timeout, &ctx)) return -1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|OO$O:Barrier", names, &parties, &action, &timeout, &ctx))
+        return -1;
     if (parties > CMP_BARRIER_PARTIES_MAX) {
         PyErr_Format(PyExc_ValueError, "a barrier has at most %d parties", CMP_BARRIER_PARTIES_MAX);
         return -1;
@@ -184,7 +185,8 @@ static PyMethodDef barrier_methods[] = {
     {"wait", (PyCFunction)(void (*)(void))barrier_wait, METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("wait($self, /, timeout=None)\n--\n\n"
                "Waits until all parties have come; how many were there before. BrokenBarrierError if that fails.")},
-    {"reset", barrier_reset, METH_NOARGS, PyDoc_STR("reset($self, /)\n--\n\nBegins anew; those that wait find it broken.")},
+    {"reset", barrier_reset, METH_NOARGS,
+     PyDoc_STR("reset($self, /)\n--\n\nBegins anew; those that wait find it broken.")},
     {"abort", barrier_abort, METH_NOARGS, PyDoc_STR("abort($self, /)\n--\n\nBreaks it, until a reset.")},
     {"__getstate__", barrier_getstate, METH_NOARGS, NULL},
     {"__setstate__", barrier_setstate, METH_O, NULL},
@@ -234,6 +236,6 @@ static PyType_Spec barrier_spec = {
 int cmpy_barrier_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
-    state->barrier_type = PyType_FromModuleAndSpec(module, &barrier_spec, NULL);
-    return state->barrier_type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)state->barrier_type);
+    state->barrier_type = cmpy_add_type(module, &barrier_spec, NULL);
+    return state->barrier_type == NULL ? -1 : 0;
 }

@@ -211,3 +211,10 @@ int cmpy_cell_add(PyObject *module)
 {
     return PyModule_AddFunctions(module, cell_functions);
 }
+
+PyObject *cmpy_add_type(PyObject *module, PyType_Spec *spec, PyObject *base)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, base);
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) Py_CLEAR(type);
+    return type;
+}

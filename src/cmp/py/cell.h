@@ -61,4 +61,7 @@ int cmpy_acquire_deadline(PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
 /* wait(timeout=None): the timeout, borrowed. NULL with an exception. */
 PyObject *cmpy_only_timeout(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
+/* Makes a type and puts it on the module under its name. A new reference. */
+PyObject *cmpy_add_type(PyObject *module, PyType_Spec *spec, PyObject *base);
+
 #endif

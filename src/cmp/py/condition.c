@@ -195,7 +195,8 @@ static PyObject *condition_notify_all(PyObject *op, PyObject *Py_UNUSED(ignored)
 
 /* ---- as a lock ---- */
 
-static PyObject *call_lock(PyObject *lock, const char *method, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *call_lock(PyObject *lock, const char *method, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames)
 {
     PyObject *bound = PyObject_GetAttrString(lock, method);
     PyObject *result = bound == NULL ? NULL : PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames);
@@ -345,7 +346,8 @@ static PyMethodDef condition_methods[] = {
      PyDoc_STR("__exit__($self, exc_type=None, exc_value=None, exc_tb=None, /)\n--\n\nGives the lock back.")},
     {"__getstate__", condition_getstate, METH_NOARGS, NULL},
     {"__setstate__", condition_setstate, METH_O, NULL},
-    {"_where", condition_where, METH_NOARGS, PyDoc_STR("_where($self, /)\n--\n\n(slab, index) of the cell, without the lock's.")},
+    {"_where", condition_where, METH_NOARGS,
+     PyDoc_STR("_where($self, /)\n--\n\n(slab, index) of the cell, without the lock's.")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -361,7 +363,8 @@ static PyMemberDef condition_members[] = {
 };
 
 static PyType_Slot condition_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("Condition(lock=None, *, ctx)\n--\n\nA condition variable over a lock, an RLock if none is given.")},
+    {Py_tp_doc, (void *)PyDoc_STR("Condition(lock=None, *, ctx)\n--\n\n"
+                                 "A condition variable over a lock, an RLock if none is given.")},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, condition_init},
     {Py_tp_dealloc, condition_dealloc},
@@ -384,6 +387,6 @@ static PyType_Spec condition_spec = {
 int cmpy_condition_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
-    state->condition_type = PyType_FromModuleAndSpec(module, &condition_spec, NULL);
-    return state->condition_type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)state->condition_type);
+    state->condition_type = cmpy_add_type(module, &condition_spec, NULL);
+    return state->condition_type == NULL ? -1 : 0;
 }

@@ -102,7 +102,8 @@ static PyMethodDef event_methods[] = {
      PyDoc_STR("wait($self, /, timeout=None)\n--\n\nWaits until it is set; False after timeout seconds.")},
     {"__getstate__", event_getstate, METH_NOARGS, NULL},
     {"__setstate__", event_setstate, METH_O, NULL},
-    {"_where", event_where, METH_NOARGS, PyDoc_STR("_where($self, /)\n--\n\n(slab, index) of the cell, for __setstate__.")},
+    {"_where", event_where, METH_NOARGS,
+     PyDoc_STR("_where($self, /)\n--\n\n(slab, index) of the cell, for __setstate__.")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -140,6 +141,6 @@ static PyType_Spec event_spec = {
 int cmpy_event_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
-    state->event_type = PyType_FromModuleAndSpec(module, &event_spec, NULL);
-    return state->event_type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)state->event_type);
+    state->event_type = cmpy_add_type(module, &event_spec, NULL);
+    return state->event_type == NULL ? -1 : 0;
 }

@@ -241,7 +241,8 @@ static PyObject *rlock_repr(PyObject *op)
     PyDoc_STR("acquire($self, /, block=True, timeout=None)\n--\n\n"                               \
               "Takes it; False if that did not succeed at once (not block) or within timeout seconds.")
 #define RELEASE_DOC PyDoc_STR("release($self, /)\n--\n\nGives it back.")
-#define ENTER_DOC PyDoc_STR("__enter__($self, /)\n--\n\nTakes it; whoever waits takes over if this process dies inside.")
+#define ENTER_DOC \
+    PyDoc_STR("__enter__($self, /)\n--\n\nTakes it; whoever waits takes over if this process dies inside.")
 #define EXIT_DOC PyDoc_STR("__exit__($self, exc_type=None, exc_value=None, exc_tb=None, /)\n--\n\nGives it back.")
 
 static PyMethodDef lock_methods[] = {

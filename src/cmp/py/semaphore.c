@@ -136,7 +136,8 @@ static PyMethodDef semaphore_methods[] = {
 };
 
 static PyType_Slot semaphore_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("Semaphore(value=1, *, ctx)\n--\n\nA count that processes take from and give back to.")},
+    {Py_tp_doc, (void *)PyDoc_STR("Semaphore(value=1, *, ctx)\n--\n\n"
+                                 "A count that processes take from and give back to.")},
     {Py_tp_init, semaphore_init},
     CMPY_SEMLOCK_LIFE,
     {Py_tp_repr, semaphore_repr},
@@ -152,7 +153,8 @@ static PyType_Spec semaphore_spec = {
 };
 
 static PyType_Slot bounded_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("BoundedSemaphore(value=1, *, ctx)\n--\n\nA semaphore that refuses to grow beyond its first value.")},
+    {Py_tp_doc, (void *)PyDoc_STR("BoundedSemaphore(value=1, *, ctx)\n--\n\n"
+                                 "A semaphore that refuses to grow beyond its first value.")},
     {Py_tp_init, bounded_init},
     CMPY_SEMLOCK_LIFE,
     {Py_tp_repr, bounded_repr},

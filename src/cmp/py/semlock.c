@@ -115,7 +115,8 @@ static PyObject *semlock_view(PyObject *op, void *Py_UNUSED(closure));
 static PyMethodDef semlock_methods[] = {
     {"__getstate__", semlock_getstate, METH_NOARGS, NULL},
     {"__setstate__", semlock_setstate, METH_O, NULL},
-    {"_where", semlock_where, METH_NOARGS, PyDoc_STR("_where($self, /)\n--\n\n(slab, index) of the cell, for __setstate__.")},
+    {"_where", semlock_where, METH_NOARGS,
+     PyDoc_STR("_where($self, /)\n--\n\n(slab, index) of the cell, for __setstate__.")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -288,13 +289,6 @@ static PyType_Spec view_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = view_slots,
 };
-
-PyObject *cmpy_add_type(PyObject *module, PyType_Spec *spec, PyObject *base)
-{
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, base);
-    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) Py_CLEAR(type);
-    return type;
-}
 
 int cmpy_semlock_add_type(PyObject *module)
 {

@@ -82,7 +82,4 @@ int cmpy_semaphore_add(PyObject *module);
     {Py_tp_dealloc, cmpy_semlock_dealloc}, {Py_tp_traverse, cmpy_cell_traverse}, {Py_tp_clear, cmpy_cell_clear}
 void cmpy_semlock_dealloc(PyObject *op);
 
-/* A type of ours: on the module, under its name. */
-PyObject *cmpy_add_type(PyObject *module, PyType_Spec *spec, PyObject *base);
-
 #endif

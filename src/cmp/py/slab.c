@@ -108,7 +108,8 @@ static PyMemberDef slab_members[] = {
 };
 
 static PyType_Slot slab_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("Slab(fd=..., /)\n--\n\nShared memory for the locks of the spawn and forkserver contexts.")},
+    {Py_tp_doc, (void *)PyDoc_STR("Slab(fd=..., /)\n--\n\n"
+                                 "Shared memory for the locks of the spawn and forkserver contexts.")},
     {Py_tp_new, slab_new},
     {Py_tp_dealloc, slab_dealloc},
     {Py_tp_methods, slab_methods},

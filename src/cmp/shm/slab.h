@@ -39,7 +39,8 @@ enum cmp_cell_kind {
 enum { CMP_TICKET_IDLE, CMP_TICKET_WAITING, CMP_TICKET_ASLEEP, CMP_TICKET_NOTIFIED };
 
 /* One waiter that is to be found again: whose it is, and what became of it (condition.h). Written by the waiter; a
- * notifier moves WAITING or ASLEEP to NOTIFIED, a sweep makes it idle and free once its process is dead. A free one is idle. */
+ * notifier moves WAITING or ASLEEP to NOTIFIED, a sweep makes it idle and free once its process is dead. A free one
+ * is idle. */
 struct cmp_ticket_shm {
     _Atomic uint64_t owner; /* cmp_owner; 0: free */
     _Atomic uint32_t state; /* also the futex its waiter sleeps on */
