@@ -118,12 +118,12 @@ class Server(_stdlib.Server):
 class _Attached:
     """An object of a manager as this process has it: attached once, used by all its proxies here."""
 
-    def __init__(self, shared: object, life: _core.Life, knock: partial[None]):
+    def __init__(self, shared: object, life: _core.Life, knock: partial[None], recipe: tuple[object, ...]):
         self.shared = shared
         self.life = life
         self.knock = knock
         if isinstance(shared, _core.ManagedQueue):
-            shared._watch(life, knock)
+            shared._watch(life, knock, recipe)
         else:
             _core.watch(shared, life)
             if isinstance(shared, _core.Condition):
@@ -197,7 +197,8 @@ class SharedProxy(BaseProxy):
 
     def _keep(self, shared: object, life: _core.Life) -> None:
         knock = partial(_knock, self._Client, self._token.address, self._authkey)
-        attached = _Attached(shared, life, knock)
+        recipe = RebuildProxy, (type(self), self._token, self._serializer, {})
+        attached = _Attached(shared, life, knock, recipe)
         self._attached = _attached.setdefault((self._token.address, self._id), attached)
 
     @property

@@ -56,6 +56,16 @@ def test_a_queue_prints_as_a_queue_and_its_proxy_as_a_proxy(manager):
     assert repr(queue).startswith("<AutoProxy[Queue] object, typeid 'Queue' at 0x")
 
 
+def test_a_method_of_a_queue_can_be_sent_like_the_queue(mp, manager):
+    queue = manager.Queue()
+    pickle.loads(pickle.dumps(queue.put))("here")
+    assert queue.get(timeout=LONG_S) == "here"
+    with mp.Pool(1) as pool:
+        pool.apply(queue.put, ("from a worker",))
+        assert queue.get(timeout=LONG_S) == "from a worker"
+    pool.join()
+
+
 def test_a_negative_timeout_is_an_error(manager):
     queue = manager.Queue(1)
     with pytest.raises(ValueError, match="'timeout' must be a non-negative number"):

@@ -124,11 +124,20 @@ static int exitcode_of(PyObject *process)
     return code;
 }
 
+static bool wants_workers(const struct cmpy_engine *engine)
+{
+    if (engine->last_words != NULL || engine->pool_state == CMPY_POOL_TERMINATE) return false;
+    return engine->pool_state == CMPY_POOL_RUN || engine->book.count > 0 || PyList_GET_SIZE(engine->feeds) > 0;
+}
+
+/* Out of the books at once; out of Pool._pool to make room for another, as in the stdlib: the list of a pool that has
+ * ended, and with it its repr, stays as it was. */
 static void forget(struct cmpy_engine *engine, PyObject *process)
 {
-    PyObject *joined = PyObject_CallMethod(process, "join", NULL); /* it has ended: out of the books at once */
+    PyObject *joined = PyObject_CallMethod(process, "join", NULL); /* it has ended: this does not wait */
     Py_XDECREF(joined);
     PyErr_Clear();
+    if (!wants_workers(engine)) return;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(engine->pool_list); i++) {
         if (PyList_GET_ITEM(engine->pool_list, i) != process) continue;
         (void)PyList_SetSlice(engine->pool_list, i, i + 1, NULL);
@@ -253,12 +262,6 @@ int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engi
         for (int i = 0; i < n; i++) settle_one(engine, slots[i]);
     }
     return 0;
-}
-
-static bool wants_workers(const struct cmpy_engine *engine)
-{
-    if (engine->last_words != NULL || engine->pool_state == CMPY_POOL_TERMINATE) return false;
-    return engine->pool_state == CMPY_POOL_RUN || engine->book.count > 0 || PyList_GET_SIZE(engine->feeds) > 0;
 }
 
 static void replace(struct cmpy_engine *engine, int64_t *again_ns)
