@@ -32,7 +32,8 @@ void test_fail(const char *file, int line, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s:%d: %s (pid %d)%s%s: %s\n", file, line, running, (int)getpid(), note[0] ? " at " : "", note, text);
+    fprintf(stderr, "%s:%d: %s (pid %d)%s%s: %s\n", file, line, running, (int)getpid(), note[0] ? " at " : "", note,
+            text);
     _exit(1);
 }
 
