@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 
 from . import _core
 from .context import _default_context
+from .pool import Pool
 
 __all__ = list(_stdlib.__all__)
 
@@ -334,3 +335,4 @@ SyncManager.register("Semaphore", _slabs.Semaphore, AcquirerProxy)
 SyncManager.register("BoundedSemaphore", _slabs.BoundedSemaphore, AcquirerProxy)
 SyncManager.register("Condition", _condition, ConditionProxy)
 SyncManager.register("Barrier", _slabs.Barrier, BarrierProxy)
+SyncManager.register("Pool", Pool, PoolProxy)
