@@ -14,7 +14,7 @@ from functools import partial
 from multiprocessing import context as _stdlib_context
 from multiprocessing import managers as _stdlib
 from multiprocessing import process, util
-from multiprocessing.managers import BaseProxy, MakeProxyType, PoolProxy, dispatch, public_methods
+from multiprocessing.managers import BaseProxy, PoolProxy, dispatch, public_methods
 from multiprocessing.reduction import ForkingPickler
 from types import SimpleNamespace
 from weakref import WeakValueDictionary
@@ -149,8 +149,6 @@ def _knock(client, address, authkey) -> None:
 class SharedProxy(BaseProxy):
     """A proxy that works on the object itself, where this process can have it."""
 
-    _direct_: tuple[str, ...] = ()  # methods that are the object's own, without a frame of ours
-
     def __init__(
         self,
         token,
@@ -166,9 +164,6 @@ class SharedProxy(BaseProxy):
         super().__init__(token, serializer, manager, authkey, exposed, incref, manager_owned)
         if shared is not None:  # a spawned child takes no reference, so what it needs came with the pickle
             self._keep(*shared)
-        if self._attached is not None:
-            for name in self._direct_:
-                setattr(self, name, getattr(self._attached.shared, name))
 
     def _incref(self):
         if self._attached is None and not self._owned_by_manager:
@@ -221,13 +216,22 @@ class SharedProxy(BaseProxy):
         return rebuild, (func, token, serializer, kwds)
 
 
-_QUEUE_METHODS = tuple(public_methods(_core.ManagedQueue()))
+class QueueProxy(SharedProxy, _core.ManagedQueue):
+    """A manager's queue: itself a queue over the same shared memory, so its methods are in C."""
 
+    _exposed_ = tuple(public_methods(_core.ManagedQueue()))
 
-class QueueProxy(SharedProxy, MakeProxyType("RemoteQueueProxy", _QUEUE_METHODS)):
-    """A manager's queue."""
+    def __init__(self, *args, **kwds):
+        super().__init__(*args, **kwds)
+        referent = self._referent
+        if referent is not None:
+            self._adopt(referent)
+        else:
+            for name in self._exposed_:
+                setattr(self, name, partial(self._remote, name))
 
-    _direct_ = _QUEUE_METHODS
+    def _remote(self, name, /, *args, **kwds):
+        return self._callmethod(name, args, kwds)
 
     def __repr__(self):
         return f"<AutoProxy[{self._token.typeid}] object, typeid {self._token.typeid!r} at {id(self):#x}>"

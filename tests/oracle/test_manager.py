@@ -138,6 +138,18 @@ def test_a_pickled_queue_is_the_same_queue(manager):
     assert queue.get() == 1
 
 
+def test_a_method_of_a_queue_can_be_pickled_and_is_the_same_queues(manager):
+    queue = manager.Queue()
+    pickle.loads(pickle.dumps(queue.put))("by its method")
+    assert queue.get() == "by its method"
+
+
+def test_a_method_keeps_its_queue_alive(manager):
+    put = manager.Queue().put
+    put(1)
+    assert put.__self__.get() == 1
+
+
 def test_a_queue_in_a_managed_list_is_the_same_queue(manager):
     queue = manager.Queue()
     shared = manager.list([queue])

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <structmember.h>
 
-/* One per process and managed queue; the proxies of that process share it. The manager's own has no life to watch:
- * when the manager ends, so does it.
+/* The manager has one, whose channel it made; it has no life to watch, for it ends with the manager. A client has one
+ * per managed queue, which came to it in a pickle, and each of its proxies is one too: they share its channel.
  *
  * A client looks at the manager's life before each call, and the wait loop looks at it before each sleep and after
  * each wake-up (on_look). A manager that shuts down wakes the sleepers; one that was killed is noticed by their timed
@@ -31,13 +31,13 @@ typedef struct {
 
 static int look_at_manager(void *arg)
 {
-    const ManagedQueue *self = arg;
-    return cmp_life_state(self->watched) == CMP_LIFE_ON ? 0 : -ESHUTDOWN; /* which is EOFError: py/errors.h */
+    const struct cmp_life *life = arg;
+    return cmp_life_state(life) == CMP_LIFE_ON ? 0 : -ESHUTDOWN; /* which is EOFError: py/errors.h */
 }
 
 static bool manager_gone(ManagedQueue *self)
 {
-    return self->watched != NULL && look_at_manager(self) < 0;
+    return self->watched != NULL && cmp_life_state(self->watched) != CMP_LIFE_ON;
 }
 
 static PyObject *not_initialized(void)
@@ -287,8 +287,27 @@ static PyObject *managed_watch(ManagedQueue *self, PyObject *args)
     self->knock = Py_NewRef(knock);
     self->recipe = Py_NewRef(recipe);
     self->watched = watched;
-    self->channel->queue.look_arg = self;
+    self->channel->queue.look_arg = (void *)watched; /* the channel does not outlive the last queue that has it */
     self->channel->queue.on_look = look_at_manager;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(managed_adopt_doc,
+"_adopt($self, other, /)\n--\n\n"
+"In a proxy: be the same queue as other.");
+
+static PyObject *managed_adopt(ManagedQueue *self, PyObject *args)
+{
+    PyObject *object;
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
+    if (!PyArg_ParseTuple(args, "O!:_adopt", (PyTypeObject *)state->managed_queue_type, &object)) return NULL;
+    ManagedQueue *other = (ManagedQueue *)object;
+    if (other->channel == NULL) return not_initialized();
+    if (self->channel != NULL) return PyErr_Format(PyExc_RuntimeError, "this queue is in use already");
+    self->channel = cmpy_channel_keep(other->channel);
+    self->watched = other->watched;
+    self->life = Py_XNewRef(other->life);
+    self->knock = Py_XNewRef(other->knock);
     Py_RETURN_NONE;
 }
 
@@ -345,6 +364,7 @@ static PyMethodDef managed_methods[] = {
     {"join", (PyCFunction)managed_join, METH_NOARGS, managed_join_doc},
     {"shutdown", FAST(managed_shutdown), managed_shutdown_doc},
     {"_watch", (PyCFunction)managed_watch, METH_VARARGS, managed_watch_doc},
+    {"_adopt", (PyCFunction)managed_adopt, METH_VARARGS, managed_adopt_doc},
     {"_disturb", (PyCFunction)managed_disturb, METH_NOARGS, managed_disturb_doc},
     {"__getstate__", (PyCFunction)managed_getstate, METH_NOARGS, NULL},
     {"__reduce_ex__", (PyCFunction)managed_reduce_ex, METH_O, NULL},
@@ -376,15 +396,14 @@ static PyType_Slot managed_slots[] = {
 static PyType_Spec managed_spec = {
     .name = "cmp._core.ManagedQueue",
     .basicsize = sizeof(ManagedQueue),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = managed_slots,
 };
 
 int cmpy_managerqueue_add(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &managed_spec, NULL);
-    if (type == NULL) return -1;
-    int code = PyModule_AddObjectRef(module, "ManagedQueue", type);
-    Py_DECREF(type);
-    return code;
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    state->managed_queue_type = PyType_FromModuleAndSpec(module, &managed_spec, NULL);
+    if (state->managed_queue_type == NULL) return -1;
+    return PyModule_AddObjectRef(module, "ManagedQueue", state->managed_queue_type);
 }

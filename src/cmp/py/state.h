@@ -28,6 +28,7 @@
     X(dup_fd)           /* multiprocessing.reduction.DupFd */ \
     X(end_type)         /* py/reader.c's */ \
     X(life_type)        /* py/life.c's */ \
+    X(managed_queue_type) /* py/managerqueue.c's */ \
     X(process_globals)  /* multiprocessing.process.__dict__, see py/books.h; the next three likewise */ \
     X(util_globals)     /* multiprocessing.util */ \
     X(popen_fork)       /* multiprocessing.popen_fork */ \
