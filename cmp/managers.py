@@ -119,12 +119,12 @@ class Server(_stdlib.Server):
 class _Attached:
     """An object of a manager as this process has it: attached once, used by all its proxies here."""
 
-    def __init__(self, shared: object, life: _core.Life, knock: partial[None], recipe: tuple[object, ...]):
+    def __init__(self, shared: object, life: _core.Life, knock: partial[None]):
         self.shared = shared
         self.life = life
         self.knock = knock
         if isinstance(shared, _core.ManagedQueue):
-            shared._watch(life, knock, recipe)
+            shared._watch(life, knock)
         else:
             _core.watch(shared, life)
             if isinstance(shared, _core.Condition):
@@ -193,8 +193,7 @@ class SharedProxy(BaseProxy):
 
     def _keep(self, shared: object, life: _core.Life) -> None:
         knock = partial(_knock, self._Client, self._token.address, self._authkey)
-        recipe = RebuildProxy, (type(self), self._token, self._serializer, {})
-        attached = _Attached(shared, life, knock, recipe)
+        attached = _Attached(shared, life, knock)
         self._attached = _attached.setdefault((self._token.address, self._id), attached)
 
     @property

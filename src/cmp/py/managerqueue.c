@@ -22,7 +22,6 @@ typedef struct {
     struct cmpy_channel *channel; /* NULL until __init__ or __setstate__ */
     PyObject *life;               /* the manager's; NULL in the manager itself */
     PyObject *knock;              /* called when the manager is found gone; NULL in the manager */
-    PyObject *recipe;             /* what pickles a proxy of this queue; NULL in the manager */
     PyObject *weak;
     const struct cmp_life *watched; /* of `life`, in a client */
 } ManagedQueue;
@@ -87,7 +86,6 @@ static int managed_traverse(ManagedQueue *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->life);
     Py_VISIT(self->knock);
-    Py_VISIT(self->recipe);
     return 0;
 }
 
@@ -95,7 +93,6 @@ static int managed_traverse(ManagedQueue *self, visitproc visit, void *arg)
 static int managed_clear(ManagedQueue *self)
 {
     Py_CLEAR(self->knock);
-    Py_CLEAR(self->recipe);
     return 0;
 }
 
@@ -271,21 +268,19 @@ static PyObject *managed_shutdown(ManagedQueue *self, PyObject *const *args, Py_
 /* --- between the manager and its clients --- */
 
 PyDoc_STRVAR(managed_watch_doc,
-"_watch($self, life, knock, recipe, /)\n--\n\n"
-"In a client: the life of the manager that keeps the queue, what to call when it is found gone, and how a proxy of the\n"
-"queue is pickled.");
+"_watch($self, life, knock, /)\n--\n\n"
+"In a client: the life of the manager that keeps the queue, and what to call when it is found gone.");
 
 static PyObject *managed_watch(ManagedQueue *self, PyObject *args)
 {
-    PyObject *life, *knock, *recipe;
-    if (!PyArg_ParseTuple(args, "OOO!:_watch", &life, &knock, &PyTuple_Type, &recipe)) return NULL;
+    PyObject *life, *knock;
+    if (!PyArg_ParseTuple(args, "OO:_watch", &life, &knock)) return NULL;
     if (self->channel == NULL) return not_initialized();
     const struct cmp_life *watched = cmpy_life_get(self->channel->state, life);
     if (watched == NULL) return NULL;
     if (self->life != NULL) Py_RETURN_NONE; /* once: a thread may be waiting, and looking, meanwhile */
     self->life = Py_NewRef(life);
     self->knock = Py_NewRef(knock);
-    self->recipe = Py_NewRef(recipe);
     self->watched = watched;
     self->channel->queue.look_arg = (void *)watched; /* the channel does not outlive the last queue that has it */
     self->channel->queue.on_look = look_at_manager;
@@ -330,16 +325,6 @@ static PyObject *managed_getstate(ManagedQueue *self, PyObject *Py_UNUSED(ignore
     return cmpy_channel_export(self->channel);
 }
 
-/* A proxy's put is this queue's own method, so pickling `proxy.put` comes here. To a child that is being spawned go the
- * descriptors; to all others a proxy, as if the method had been the proxy's. */
-static PyObject *managed_reduce_ex(ManagedQueue *self, PyObject *protocol)
-{
-    PyObject *whole = PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__reduce_ex__", "OO", self, protocol);
-    if (whole != NULL || self->recipe == NULL || !PyErr_ExceptionMatches(PyExc_RuntimeError)) return whole;
-    PyErr_Clear();
-    return Py_NewRef(self->recipe);
-}
-
 static PyObject *managed_setstate(ManagedQueue *self, PyObject *exported)
 {
     if (self->channel != NULL) return PyErr_Format(PyExc_RuntimeError, "this queue is in use already");
@@ -367,7 +352,6 @@ static PyMethodDef managed_methods[] = {
     {"_adopt", (PyCFunction)managed_adopt, METH_VARARGS, managed_adopt_doc},
     {"_disturb", (PyCFunction)managed_disturb, METH_NOARGS, managed_disturb_doc},
     {"__getstate__", (PyCFunction)managed_getstate, METH_NOARGS, NULL},
-    {"__reduce_ex__", (PyCFunction)managed_reduce_ex, METH_O, NULL},
     {"__setstate__", (PyCFunction)managed_setstate, METH_O, NULL},
     {0},
 };
