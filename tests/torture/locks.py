@@ -43,10 +43,13 @@ def hold(lock, page: Words, me: int, busy: int, words: Words) -> None:
         words[1] = n
 
 
-def holders(arena: Arena) -> None:
+def pick_lock(arena: Arena):
+    return arena.dice.choice([arena.context.Lock, arena.context.RLock])()
+
+
+def holders(arena: Arena, pick=pick_lock) -> None:
     while not arena.enough:
-        make = arena.dice.choice([arena.context.Lock, arena.context.RLock])
-        lock, page = make(), Words(8)
+        lock, page = pick(arena), Words(8)
         busy = arena.dice.choice([0, 0, 10, 200])
         inside = 0
         number = 0

@@ -95,9 +95,9 @@ def collect(queue, shape: str, got: Words) -> None:
         got[producer] = i + 1
 
 
-def producers(arena: Arena) -> None:
+def producers(arena: Arena, pick=pick_queue) -> None:
     while not arena.enough:
-        queue, shape, batch = pick_queue(arena)
+        queue, shape, batch = pick(arena)
         got, stop = Words(KILLS_A_ROUND + CREW), Words(1)
         gone: list[Victim] = []
         collector = arena.start(collect, queue, shape, got, crew=False)
@@ -109,7 +109,7 @@ def producers(arena: Arena) -> None:
         for number in range(CREW):
             another(number)
         for number in range(CREW, KILLS_A_ROUND + CREW):
-            gone.append(arena.strike())
+            gone.append(arena.strike(queue=queue))
             arena.alive(collector, "the consumer")
             if arena.enough:
                 break
@@ -180,9 +180,9 @@ def read_log(victim: Victim, taken: dict[int, list[int]]) -> None:
         taken.setdefault(producer, []).append(i)
 
 
-def consumers(arena: Arena) -> None:
+def consumers(arena: Arena, pick=pick_queue) -> None:
     while not arena.enough:
-        queue, shape, batch = pick_queue(arena)
+        queue, shape, batch = pick(arena)
         if not hasattr(queue, "qsize"):
             continue  # a SimpleQueue cannot be paced
         put, stop = Words(2), Words(1)
@@ -207,7 +207,7 @@ def consumers(arena: Arena) -> None:
         for _ in range(CREW):
             another()
         for _ in range(KILLS_A_ROUND):
-            gone.append(arena.strike())
+            gone.append(arena.strike(queue=queue))
             another()
             replace_full()
             for feeder in feeders:

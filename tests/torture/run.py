@@ -20,12 +20,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
-from torture import harness, locks, queues  # noqa: E402
+from torture import harness, locks, managers, pools, queues, waits  # noqa: E402
 
 ROLES: dict[str, Callable[[harness.Arena], None]] = {
     "producer": queues.producers,
     "consumer": queues.consumers,
     "lock": locks.holders,
+    "worker": pools.workers,
+    "manager": managers.clients,
+    "semaphore": waits.semaphores,
+    "condition": waits.conditions,
+    "event": waits.events,
+    "barrier": waits.barriers,
 }
 GRACE_S = 90  # for the end of a role's last round, hangs dumped
 

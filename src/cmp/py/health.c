@@ -1,6 +1,7 @@
 #include "py/health.h"
 
 #include "py/cell.h"
+#include "py/engine.h"
 #include "py/reader.h"
 #include "shm/block.h"
 #include "shm/lockword.h"
@@ -50,7 +51,8 @@ static void look_into(struct cmp_queue *queue, bool sweep, struct findings *foun
 {
     struct cmp_segment *segment = queue->segment;
     if (sweep) found->swept = cmp_sweep(segment);
-    found->queue = cmp_queue_check(queue);
+    for (struct cmp_queue *each = segment->queues; each != NULL; each = each->next)
+        if (found->queue == 0) found->queue = cmp_queue_check(each);
     found->blocks = cmp_block_settle(segment);
     if (found->blocks == 0) found->blocks = cmp_block_check(segment);
     if (found->blocks == 0) found->blocks = cmp_block_walk(segment, count_kind, found);
@@ -59,14 +61,15 @@ static void look_into(struct cmp_queue *queue, bool sweep, struct findings *foun
     found->size = cmp_queue_size(queue);
 }
 
-static PyObject *health_of_queue(struct cmpy_channel *channel, bool sweep)
+static PyObject *health_of_queue(struct cmp_queue *queue, bool sweep)
 {
-    struct cmp_queue *queue = &channel->queue;
     struct findings found = {0};
     Py_BEGIN_ALLOW_THREADS
     look_into(queue, sweep, &found);
     Py_END_ALLOW_THREADS
-    unsigned repairs = cmp_load(&queue->shm->repairs, relaxed) + cmp_load(&queue->segment->shm->repairs, relaxed);
+    unsigned repairs = cmp_load(&queue->segment->shm->repairs, relaxed);
+    for (struct cmp_queue *each = queue->segment->queues; each != NULL; each = each->next)
+        repairs += cmp_load(&each->shm->repairs, relaxed);
     return Py_BuildValue("{s:O,s:I,s:I,s:I,s:i,s:K,s:K,s:K,s:K,s:K,s:K}",
                          "whole", found.queue == 0 && found.blocks == 0 ? Py_True : Py_False,
                          "repairs", repairs, "alive", found.people.alive, "dead", found.people.dead,
@@ -76,6 +79,22 @@ static PyObject *health_of_queue(struct cmpy_channel *channel, bool sweep)
                          "chunks", (unsigned long long)found.kinds[CMP_TENURE_CHUNK],
                          "returned", (unsigned long long)found.kinds[CMP_TENURE_RETURNED],
                          "busy_bytes", (unsigned long long)found.use.busy_bytes);
+}
+
+/* Thread ids, 0 where a lock is free: the segment's three, then two of each queue. */
+static PyObject *holders_of_queue(struct cmp_queue *queue)
+{
+    const struct cmp_segment_shm *shm = queue->segment->shm;
+    PyObject *list = Py_BuildValue("[iii]", cmp_mutex_holder(&shm->blocks.lock), cmp_mutex_holder(&shm->growth),
+                                   cmp_mutex_holder(&shm->sweeping));
+    for (struct cmp_queue *each = queue->segment->queues; list != NULL && each != NULL; each = each->next) {
+        PyObject *both = Py_BuildValue("[ii]", cmp_mutex_holder(&each->shm->put_lock),
+                                       cmp_mutex_holder(&each->shm->take_lock));
+        PyObject *longer = both == NULL ? NULL : PySequence_InPlaceConcat(list, both);
+        Py_XDECREF(both);
+        Py_SETREF(list, longer);
+    }
+    return list;
 }
 
 /* ---- a lock, semaphore, condition, event or barrier ---- */
@@ -98,7 +117,7 @@ static PyObject *health_of_cell(struct cmp_cell *cell, bool sweep)
                          "alive", people.alive, "dead", people.dead, "tickets", tickets);
 }
 
-/* ---- the function ---- */
+/* ---- the functions ---- */
 
 static bool has_cell(struct cmpy_state *state, PyObject *object)
 {
@@ -106,6 +125,24 @@ static bool has_cell(struct cmpy_state *state, PyObject *object)
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyObject_TypeCheck(object, (PyTypeObject *)types[i])) return true;
     return false;
+}
+
+/* Of a queue by its `_reader`, of a pool's engine: its tasks'. NULL with an exception. */
+static struct cmp_queue *queue_of(struct cmpy_state *state, PyObject *object)
+{
+    if (PyObject_TypeCheck(object, (PyTypeObject *)state->engine_type)) {
+        struct cmpy_engine *engine = (struct cmpy_engine *)object;
+        if (engine->open) return &engine->tasks;
+        PyErr_SetString(PyExc_ValueError, "the pool has ended");
+        return NULL;
+    }
+    PyObject *end = PyObject_GetAttrString(object, "_reader");
+    if (end == NULL) return NULL;
+    struct cmpy_channel *channel = cmpy_reader_channel(state, end);
+    Py_DECREF(end); /* `object` keeps the channel */
+    if (channel != NULL) return &channel->queue;
+    PyErr_Format(PyExc_TypeError, "%.100s is no queue or lock of cmp's", Py_TYPE(object)->tp_name);
+    return NULL;
 }
 
 PyDoc_STRVAR(health_doc,
@@ -119,24 +156,30 @@ static PyObject *health(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"", "sweep", NULL};
     struct cmpy_state *state = cmpy_state_of_module(module);
-    PyObject *object, *found = NULL;
+    PyObject *object;
     int sweep = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:_health", names, &object, &sweep)) return NULL;
     if (has_cell(state, object)) {
         struct cmpy_cell *self = (struct cmpy_cell *)object;
         return cmpy_cell_ready(self) ? health_of_cell(&self->cell, sweep != 0) : NULL;
     }
-    PyObject *end = PyObject_GetAttrString(object, "_reader");
-    if (end == NULL) return NULL;
-    struct cmpy_channel *channel = cmpy_reader_channel(state, end);
-    if (channel == NULL) PyErr_Format(PyExc_TypeError, "%.100s is no queue or lock of cmp's", Py_TYPE(object)->tp_name);
-    else found = health_of_queue(channel, sweep != 0);
-    Py_DECREF(end);
-    return found;
+    struct cmp_queue *queue = queue_of(state, object);
+    return queue == NULL ? NULL : health_of_queue(queue, sweep != 0);
+}
+
+PyDoc_STRVAR(holders_doc,
+"_holders($module, queue, /)\n--\n\n"
+"The ids of the threads that hold the internal locks of a queue right now, 0 where one is free.");
+
+static PyObject *holders(PyObject *module, PyObject *object)
+{
+    struct cmp_queue *queue = queue_of(cmpy_state_of_module(module), object);
+    return queue == NULL ? NULL : holders_of_queue(queue);
 }
 
 static PyMethodDef health_functions[] = {
     {"_health", (PyCFunction)(void (*)(void))health, METH_VARARGS | METH_KEYWORDS, health_doc},
+    {"_holders", holders, METH_O, holders_doc},
     {0},
 };
 

@@ -4,6 +4,7 @@
 #include "py/channel.h"
 #include "py/errors.h"
 #include "py/life.h"
+#include "py/reader.h"
 #include "py/wait.h"
 
 #include <errno.h>
@@ -356,6 +357,16 @@ static PyMethodDef managed_methods[] = {
     {0},
 };
 
+static PyObject *managed_get_reader(ManagedQueue *self, void *Py_UNUSED(closure))
+{
+    return self->channel == NULL ? not_initialized() : cmpy_reader_new(self->channel, false);
+}
+
+static PyGetSetDef managed_getset[] = {
+    {"_reader", (getter)managed_get_reader, NULL, PyDoc_STR("As of a Queue; for inspection."), NULL},
+    {0},
+};
+
 static PyMemberDef managed_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(ManagedQueue, weak), READONLY, NULL},
     {0},
@@ -374,6 +385,7 @@ static PyType_Slot managed_slots[] = {
     {Py_tp_dealloc, managed_dealloc},
     {Py_tp_methods, managed_methods},
     {Py_tp_members, managed_members},
+    {Py_tp_getset, managed_getset},
     {0, NULL},
 };
 

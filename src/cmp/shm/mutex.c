@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <time.h>
 
-/* The kernel's bit; its headers are a package of their own beside musl. */
+/* The kernel's bits; its headers are a package of their own beside musl. */
 #define FUTEX_OWNER_DIED 0x40000000
+#define HOLDER_MASK 0x3fffffff
 
 #define SLICE_NS 50000000L
 
@@ -96,14 +97,24 @@ void cmp_mutex_unlock(struct cmp_mutex *mutex)
     CMP_FAULT("mutex.unlock", CMP_FAULT_AFTER);
 }
 
-bool cmp_mutex_owner_died(const struct cmp_mutex *mutex)
+/* Where the futex word of a robust mutex lies in the opaque type is part of each C library's ABI: glibc's first word,
+ * musl's second. The kernel reads the holder's thread id from it and writes FUTEX_OWNER_DIED to it. */
+static int load_word(const struct cmp_mutex *mutex)
 {
-    /* The futex word of a robust mutex is where the kernel writes FUTEX_OWNER_DIED. Where it lies in the opaque type is
-     * part of each C library's ABI: glibc's first word, musl's second. */
 #ifdef __GLIBC__
     const void *word = &mutex->raw.__data.__lock;
 #else
     const void *word = (const int *)&mutex->raw + 1;
 #endif
-    return (cmp_load((const _Atomic int *)word, acquire) & FUTEX_OWNER_DIED) != 0;
+    return cmp_load((const _Atomic int *)word, acquire);
+}
+
+int32_t cmp_mutex_holder(const struct cmp_mutex *mutex)
+{
+    return load_word(mutex) & HOLDER_MASK;
+}
+
+bool cmp_mutex_owner_died(const struct cmp_mutex *mutex)
+{
+    return (load_word(mutex) & FUTEX_OWNER_DIED) != 0;
 }

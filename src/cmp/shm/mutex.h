@@ -33,6 +33,9 @@ int cmp_mutex_lock(struct cmp_mutex *mutex);
 void cmp_mutex_repaired(struct cmp_mutex *mutex);
 void cmp_mutex_unlock(struct cmp_mutex *mutex);
 
+/* The thread id of the holder, dead or alive, 0: nobody. A plain load, and old news at once. */
+int32_t cmp_mutex_holder(const struct cmp_mutex *mutex);
+
 /* Has the holder's thread ended with the mutex locked? A plain load of the word in which the kernel says so; locks
  * nothing, and says no once somebody has taken the mutex over. */
 bool cmp_mutex_owner_died(const struct cmp_mutex *mutex);

@@ -1,0 +1,112 @@
+"""Workers of a Pool, killed at random instants: each task has exactly one outcome, and runs at most once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from cmp.pool import WorkerLostError
+
+from .harness import PATIENCE_S, Arena, Words, check_memory, holds_a_lock
+
+WORKERS = 4
+KILLS_A_ROUND = 100
+TASKS = 400_000
+
+begun: Words  # by task, how often it was begun; inherited by the workers
+
+
+def task(k: int, size: int) -> tuple[int, bytes]:
+    begun[k] += 1
+    return k, bytes([k % 251]) * size
+
+
+class Round:
+    """One pool and its books."""
+
+    def __init__(self, arena: Arena):
+        global begun
+        begun = Words(TASKS)
+        self.arena, self.killed, self.out, self.next = arena, set(), [], 0
+        self.lost = self.done = 0
+        self.size = arena.dice.choice([0, 0, 100, 5000, 60_000])
+        maxtasks = arena.dice.choice([None, None, None, 50])
+        self.pool = arena.context.Pool(WORKERS, maxtasksperchild=maxtasks)
+
+    def submit(self) -> None:
+        """Keeps some tasks out, by several ways in."""
+        while len(self.out) < 1000:
+            k = self.next
+            self.next += 1
+            self.out.append((k, self.pool.apply_async(task, (k, self.size))))
+
+    def settle(self, wait: bool) -> None:
+        left = []
+        for k, result in self.out:
+            if not wait and not result.ready():
+                left.append((k, result))
+                continue
+            try:
+                assert result.get(PATIENCE_S) == (k, bytes([k % 251]) * self.size), f"task {k}: another's result"
+                assert begun[k] == 1, f"task {k} has a result and was begun {begun[k]} times"
+                self.done += 1
+            except WorkerLostError as error:
+                assert error.exitcode == -signal.SIGKILL and error.pid in self.killed, f"{error} (killed: no)"
+                assert begun[k] <= 1, f"task {k} was begun {begun[k]} times"
+                self.lost += 1
+        self.out = left
+
+    def kill(self) -> None:
+        """A worker, any, half of the times one that stands inside an internal lock."""
+        for _ in range(100):
+            worker = self.arena.dice.choice(self.pool._pool)
+            aiming = self.arena.dice.random() < 0.97
+            try:
+                if aiming:
+                    os.kill(worker.pid, signal.SIGSTOP)
+                    os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                    if not holds_a_lock(worker.pid, self.pool):
+                        os.kill(worker.pid, signal.SIGCONT)
+                        continue
+                    self.arena.count("aimed")
+                self.killed.add(worker.pid)
+                os.kill(worker.pid, signal.SIGKILL)
+                self.arena.count("kills")
+                return
+            except (ProcessLookupError, ChildProcessError, TypeError):
+                continue  # it has just ended by itself (maxtasksperchild), or is not yet started
+
+    def end(self) -> None:
+        self.settle(wait=True)
+        chunks = list(self.pool.imap_unordered(abs, range(-500, 0), 7))
+        assert sorted(chunks) == list(range(1, 501)), "the pool no longer works"
+        # Those that were killed last may not have been replaced yet.
+        check = time.monotonic() + PATIENCE_S
+        while any(worker.exitcode is not None for worker in list(self.pool._pool)) and time.monotonic() < check:
+            time.sleep(0.001)
+        check_memory(self.arena, self.pool)
+        self.pool.close()
+        start = time.monotonic()
+        self.pool.join()
+        self.arena.most("longest join, s", time.monotonic() - start)
+        assert self.lost <= len(self.killed), "more tasks were lost than workers were killed"
+        self.arena.count("tasks", self.done)
+        self.arena.count("lost with the dead", self.lost)
+
+
+def workers(arena: Arena) -> None:
+    while not arena.enough:
+        play = Round(arena)
+        try:
+            for _ in range(KILLS_A_ROUND):
+                play.submit()
+                arena.pause(0.003)
+                play.settle(wait=False)
+                play.submit()
+                play.kill()
+                if arena.enough:
+                    break
+            play.end()
+        finally:
+            play.pool.terminate()
