@@ -372,21 +372,21 @@ static void pass_time(int64_t ns)
 TEST(memory_that_lies_unused_goes_back_while_a_burst_is_drained)
 {
     fresh();
-    enum { N = 40 };
+    enum { N = 400 };
     cmp_ref blocks[N];
     for (int i = 0; i < N; i++) {
         uint64_t capacity;
-        blocks[i] = get(4 * MIB);
-        memset(cmp_block_payload(&segment, blocks[i], &capacity), 1, 4 * MIB);
+        blocks[i] = get(256 * KIB);
+        memset(cmp_block_payload(&segment, blocks[i], &capacity), 1, 256 * KIB);
     }
     for (int i = 0; i < N; i++) {
-        if (i % 10 == 0) pass_time(60 * CMP_MS);
+        if (i % 100 == 0) pass_time(60 * CMP_MS);
         cmp_block_free(&segment, blocks[i]);
     }
     CHECK_EQ(cmp_block_check(&segment), 0);
-    /* The last ten, and the ten before that were not yet idle all the while. */
-    CHECK(cmp_block_use(&segment).idle_bytes <= 25 * 4 * MIB);
-    CHECK(pages_in_file() <= 26 * 4 * MIB);
+    /* The last hundred, and the hundred before that were not yet idle all the while. */
+    CHECK(cmp_block_use(&segment).idle_bytes <= 250 * 256 * KIB);
+    CHECK(pages_in_file() <= 260 * 256 * KIB);
     done();
 }
 

@@ -36,10 +36,6 @@ def run_row(mp, row, size):
         timing = row.work(mp, size)
     except registry.Absent as why:
         pytest.skip(str(why))
-    except AttributeError as why:
-        if mp.__name__ == "cmp" and why.obj is mp:
-            pytest.skip(f"not built yet: {why}")
-        raise
     finally:
         gc.collect()  # a dropped queue or pool may wait in a cycle
     assert timing.ops > 0

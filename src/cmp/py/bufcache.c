@@ -11,8 +11,8 @@
 /* Below this malloc recycles memory well by itself, and a mapping's two madvise calls would show. */
 #define MAPPED_FROM ((size_t)1 << 20)
 #define HUGE_PAGE ((size_t)2 << 20)
-/* A pool's worth of arrays in flight. */
-#define KEPT_MAX 16
+/* A map's worth of results: with fewer, the next map of a pool finds part of its memory cold. */
+#define KEPT_MAX 64
 #define KEPT_BYTES_MAX ((size_t)512 << 20)
 #define IDLE_NS (1000 * CMP_MS)
 

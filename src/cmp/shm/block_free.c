@@ -8,8 +8,11 @@
 #include <sys/mman.h>
 
 /* What no allocation has touched for so long goes back to the kernel: longer than a steady flow needs to come round to
- * its last block, short enough that most of a burst has gone back by the time it is drained. */
+ * its last block, short enough that most of a burst has gone back by the time it is drained. Large blocks flow slowly:
+ * a pool that sends a gigabyte of arrays takes a second over the cold ones. */
 #define UNUSED_NS (50 * CMP_MS)
+#define UNUSED_LARGE_NS (1000 * CMP_MS)
+#define LARGE_CLASS 8 /* 1 MiB */
 /* But so much stays anyway. */
 #define KEEP_LEAST_BYTES (UINT64_C(8) << 20)
 
@@ -61,11 +64,19 @@ static bool chill(struct cmp_block_shm *block)
     return done;
 }
 
-/* Under the lock: how much of what is idle has lain unused for UNUSED_NS; counting then begins anew. */
+static bool large_ones_idle(const struct cmp_blocks_shm *blocks)
+{
+    for (int class = LARGE_CLASS; class < CMP_BLOCK_CLASSES; class++)
+        if (cmp_load(&blocks->warm[class], relaxed) != 0) return true;
+    return false;
+}
+
+/* Under the lock: how much of what is idle has lain unused for long; counting then begins anew. */
 static uint64_t take_unused(struct cmp_blocks_shm *blocks)
 {
     int64_t now_ns = cmp_now_ns();
-    if (now_ns - cmp_load(&blocks->unused_since_ns, relaxed) < UNUSED_NS) return 0;
+    int64_t long_ns = large_ones_idle(blocks) ? UNUSED_LARGE_NS : UNUSED_NS;
+    if (now_ns - cmp_load(&blocks->unused_since_ns, relaxed) < long_ns) return 0;
     uint64_t unused = cmp_load(&blocks->unused_bytes, relaxed), idle = cmp_load(&blocks->idle_bytes, relaxed);
     cmp_store(&blocks->unused_since_ns, now_ns, relaxed, "block.unused_since");
     cmp_store(&blocks->unused_bytes, idle, relaxed, "block.unused");
