@@ -607,3 +607,13 @@ def test_logger_says_what_happens(mp):
     if sys.version_info >= (3, 13):  # exit duties moved behind the report
         ending.reverse()
     assert said == ["child process calling self.run()", *ending]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the stdlib refuses from 3.11 on")
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("kind", ["Lock", "Semaphore", "Queue", "JoinableQueue", "SimpleQueue"])
+def test_what_the_fork_context_made_is_refused_by_a_spawned_process(mp, method, kind):
+    made = getattr(mp.get_context("fork"), kind)()
+    process = mp.get_context(method).Process(target=print, args=(made,))
+    with pytest.raises(RuntimeError, match="^A SemLock created in a fork context is being shared with a process in a"):
+        process.start()

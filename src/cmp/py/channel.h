@@ -16,6 +16,7 @@ struct cmpy_channel {
     Py_ssize_t references;
     struct cmpy_state *state;
     bool reader_closed, writer_closed;
+    bool of_fork;                   /* made for the fork context: not for processes that are spawned */
     uint32_t fed_epoch;             /* the fork epoch of the process that last put something here */
     int event_fd;
     struct cmp_queue queue;

@@ -3,6 +3,7 @@
 #include "os/forkepoch.h"
 #include "py/arguments.h"
 #include "py/channel.h"
+#include "py/context.h"
 #include "py/errors.h"
 #include "py/reader.h"
 #include "py/wait.h"
@@ -100,8 +101,11 @@ static int queue_init(QueueObject *self, PyObject *args, PyObject *kwargs)
         if (capacity == -1 && PyErr_Occurred()) return -1;
         if (overflow != 0 || capacity < 0) capacity = 0; /* more than there can ever be is as good as unbounded */
     }
+    int of_fork = cmpy_context_is_fork(cmpy_state_of_type(Py_TYPE(self)), ctx);
+    if (of_fork < 0) return -1;
     struct cmpy_channel *channel = cmpy_channel_create(cmpy_state_of_type(Py_TYPE(self)), (uint64_t)capacity);
     if (channel == NULL) return -1;
+    channel->of_fork = of_fork != 0;
     cmpy_channel_drop(self->channel);
     self->channel = channel;
     self->closed = 0;
@@ -390,6 +394,7 @@ static PyObject *queue_getstate(QueueObject *self, PyObject *Py_UNUSED(ignored))
     if (spawning == NULL) return NULL;
     Py_DECREF(spawning);
     if (check_initialized(self) < 0) return NULL;
+    if (self->channel->of_fork) return cmpy_context_refuse_spawn();
     PyObject *channel = cmpy_channel_export(self->channel);
     return channel == NULL ? NULL : Py_BuildValue("(iN)", (int)self->ignore_epipe, channel);
 }

@@ -2,6 +2,7 @@
 
 #include "py/arguments.h"
 #include "py/channel.h"
+#include "py/context.h"
 #include "py/reader.h"
 #include "py/wait.h"
 
@@ -43,8 +44,11 @@ static int simplequeue_init(SimpleQueueObject *self, PyObject *args, PyObject *k
                      name == NULL ? Py_TYPE(self)->tp_name : name + 1);
         return -1;
     }
+    int of_fork = cmpy_context_is_fork(cmpy_state_of_type(Py_TYPE(self)), ctx);
+    if (of_fork < 0) return -1;
     struct cmpy_channel *channel = cmpy_channel_create(cmpy_state_of_type(Py_TYPE(self)), 0);
     if (channel == NULL) return -1;
+    channel->of_fork = of_fork != 0;
     cmpy_channel_drop(self->channel);
     self->channel = channel;
     Py_CLEAR(self->reader);
@@ -141,7 +145,8 @@ static PyObject *simplequeue_getstate(SimpleQueueObject *self, PyObject *Py_UNUS
     PyObject *spawning = PyObject_CallOneArg(state->assert_spawning, (PyObject *)self);
     if (spawning == NULL) return NULL;
     Py_DECREF(spawning);
-    return check_initialized(self) < 0 ? NULL : cmpy_channel_export(self->channel);
+    if (check_initialized(self) < 0) return NULL;
+    return self->channel->of_fork ? cmpy_context_refuse_spawn() : cmpy_channel_export(self->channel);
 }
 
 static PyObject *simplequeue_setstate(SimpleQueueObject *self, PyObject *exported)
