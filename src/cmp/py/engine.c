@@ -237,7 +237,7 @@ int cmpy_engine_submit(struct cmpy_engine *engine, struct cmpy_job *job, Py_ssiz
         PyErr_Clear();
         return 0;
     }
-    engine->out_kib -= task.bytes;
+    engine->out_kib -= task.kib;
     Py_DECREF(job);
     if (code == -EPIPE) PyErr_SetString(PyExc_ValueError, "Pool not running");
     else if (code != CMPY_RAISED) cmpy_raise("Pool: a task", code);
@@ -260,7 +260,7 @@ void cmpy_engine_fail_position(struct cmpy_job *job, Py_ssize_t position)
 
 static void answer(struct cmpy_engine *engine, struct cmpy_task *task, struct cmpy_parcel *parcel)
 {
-    engine->out_kib -= task->bytes;
+    engine->out_kib -= task->kib;
     if (engine->full && engine->out_kib < CMPY_FEED_KIB / 2) engine->hungry = true;
     parcel->position = task->position;
     task->job->kind->receive(task->job, parcel);
@@ -306,7 +306,7 @@ static void lead_end(struct cmpy_engine *engine)
     engine->led = false;
     if (engine->nfollowers > 0) cmpy_engine_news(engine);
     else if (engine->nended > 0 || engine->pool_state != CMPY_POOL_RUN) cmpy_supervisor_kick();
-    else if (engine->book.count > 0) cmpy_supervisor_want(engine);
+    else if (engine->book.count > 0 && engine->nreturning == 0) cmpy_supervisor_want(engine);
     cmpy_engine_unpin(engine);
 }
 

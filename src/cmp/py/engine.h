@@ -60,6 +60,7 @@ struct cmpy_engine {
     bool led;
     unsigned long leader;           /* thread id, while led */
     Py_ssize_t nfollowers;
+    Py_ssize_t nreturning;          /* threads that lead now and then, opening results in between */
     _Atomic uint32_t news;
     uint32_t seen;                  /* the leader's */
     struct cmp_eventcount followers;

@@ -196,15 +196,20 @@ static int result_wait_done(ApplyResult *self, int64_t deadline_ns)
 /* Waits until done, with all opened. 0, 1: not in time, -1: an exception. */
 static int result_wait_opened(ApplyResult *self, int64_t deadline_ns)
 {
-    while (!self->job.done) {
-        if (cmpy_engine_check_process(self->job.engine) < 0) return -1;
-        self->job.waiters++;
-        int code = cmpy_engine_wait(self->job.engine, has_something, self, deadline_ns);
-        self->job.waiters--;
-        if (code != 0) return code;
-        if (!self->job.calls_back && open_all(self) < 0) return -1;
+    struct cmpy_engine *engine = self->job.engine;
+    if (self->job.done) return open_all(self);
+    if (cmpy_engine_check_process(engine) < 0) return -1;
+    int code = 0;
+    self->job.waiters++;
+    engine->nreturning++;
+    while (code == 0 && !self->job.done) {
+        code = cmpy_engine_wait(engine, has_something, self, deadline_ns);
+        if (code == 0 && !self->job.calls_back) code = open_all(self);
     }
-    return open_all(self);
+    engine->nreturning--;
+    self->job.waiters--;
+    if (!engine->led && engine->nreturning == 0 && engine->book.count > 0) cmpy_supervisor_want(engine);
+    return code == 0 ? open_all(self) : code;
 }
 
 PyObject *cmpy_result_get(ApplyResult *self, int64_t deadline_ns)

@@ -225,7 +225,7 @@ static void settle_one(struct cmpy_engine *engine, uint32_t slot)
     uint32_t claimed = cmp_pooltable_claimed(engine->table, slot);
     if (claimed != 0 && cmpy_tasks_remove(&engine->book, claimed, &task)) {
         struct cmpy_parcel *parcel = cmpy_parcel_make(CMPY_PARCEL_LOST, Py_XNewRef(task.job->function));
-        engine->out_kib -= task.bytes;
+        engine->out_kib -= task.kib;
         if (parcel != NULL) {
             int64_t ran_ns = worker->ended_ns - cmp_load(&shm->since_ns, relaxed);
             parcel->pid = worker->pid;

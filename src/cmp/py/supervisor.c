@@ -203,7 +203,7 @@ static bool listen(int64_t *again_ns)
     int64_t now_ns = cmp_now_ns();
     for (struct cmpy_engine *engine = supervisor.engines; engine != NULL; engine = engine->next) {
         engine->wanted = engine->ncallbacks > 0 || now_ns >= engine->coalesce_until_ns;
-        if (!engine->open || engine->led || engine->book.count == 0) continue;
+        if (!engine->open || engine->led || engine->nreturning > 0 || engine->book.count == 0) continue;
         if (!engine->wanted) {
             if (engine->coalesce_until_ns < *again_ns) *again_ns = engine->coalesce_until_ns;
             continue;

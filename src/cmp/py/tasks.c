@@ -20,7 +20,6 @@ static int resize(struct cmpy_tasks *tasks, size_t nplaces)
         PyErr_NoMemory();
         return -1;
     }
-    /* Places that differ go on to differ in a larger table. */
     for (size_t i = 0; i < tasks->nplaces; i++)
         if (tasks->places[i].id != 0) *place_of(&larger, tasks->places[i].id) = tasks->places[i];
     PyMem_Free(tasks->places);
@@ -33,20 +32,14 @@ uint32_t cmpy_tasks_add(struct cmpy_tasks *tasks, struct cmpy_job *job, Py_ssize
     if (tasks->count * 2 >= tasks->nplaces &&
         resize(tasks, tasks->nplaces == 0 ? FIRST_PLACES : tasks->nplaces * 2) < 0)
         return 0;
+    struct cmpy_task *place;
     do {
         if (++tasks->last_id == 0) tasks->last_id = 1;
-    } while (place_of(tasks, tasks->last_id)->id != 0);
-    *place_of(tasks, tasks->last_id) =
-        (struct cmpy_task){.id = tasks->last_id, .bytes = kib, .position = position, .job = job};
+        place = place_of(tasks, tasks->last_id);
+    } while (place->id != 0);
+    *place = (struct cmpy_task){.id = tasks->last_id, .kib = kib, .position = position, .job = job};
     tasks->count++;
     return tasks->last_id;
-}
-
-const struct cmpy_task *cmpy_tasks_find(const struct cmpy_tasks *tasks, uint32_t id)
-{
-    if (tasks->count == 0 || id == 0) return NULL;
-    const struct cmpy_task *task = place_of(tasks, id);
-    return task->id == id ? task : NULL;
 }
 
 bool cmpy_tasks_remove(struct cmpy_tasks *tasks, uint32_t id, struct cmpy_task *task)
