@@ -258,6 +258,7 @@ static PyObject *worker(PyObject *module, PyObject *args)
         if (done == NULL) return NULL;
         Py_DECREF(done);
     }
+    engine->results.on_look = NULL; /* a forked worker's copy still thinks of the parent's news */
     struct job *job = PyMem_Malloc(sizeof *job);
     if (job == NULL) return PyErr_NoMemory();
     job->engine = engine;
