@@ -34,6 +34,7 @@ def sources(tmp_path: Path) -> Path:
     return tmp_path / "cmp"
 
 
+@pytest.mark.timeout(60)  # each header is compiled by itself
 @pytest.mark.parametrize("tool", ["layers.py", "raw_atomics.py"])
 def test_sources_keep_the_rules(tool: str) -> None:
     done = run_tool(tool)
