@@ -6,7 +6,7 @@ PY      = $(VENV)/bin/python
 CC     ?= cc
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-c asan tsan crash torture torture-c matrix-far layers check clean
+.PHONY: help build test test-c asan tsan crash torture torture-c fuzz matrix-far layers check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -65,6 +65,10 @@ torture-c:  ## the same in C, on one queue: random kills and stops for TORTURE_S
 	@TORTURE_S=$(or $(TORTURE_S),30) CMP_TEST_TIMEOUT=$$(($(or $(TORTURE_S),30) + 60)) \
 	    $(MAKE) -s -C tests/c CC="$(CC)" TESTS=torture_queue
 
+fuzz:  ## hostile bytes for the C layers (clang), FUZZ_S seconds a target (60)
+	@if command -v clang >/dev/null; then $(MAKE) -s -C tests/fuzz FUZZ_S=$(or $(FUZZ_S),60); \
+	    else echo "fuzz: no clang here, skipped"; fi
+
 matrix-far:  ## the C layers' tests with every C compiler and library at hand (gcc, clang, musl)
 	@for cc in gcc clang musl-gcc; do \
 	    command -v $$cc >/dev/null || { echo "(no $$cc here)"; continue; }; \
@@ -91,7 +95,8 @@ conformance: build  ## CPython's own suite, every start method
 conformance-short: build  ## CPython's own suite, fork
 	$(call conform,fork,--jobs 2)
 
-check: layers test-c asan tsan crash test conformance-short  ## everything a change has to pass
+check: FUZZ_S = 3
+check: layers test-c asan tsan crash fuzz test conformance-short  ## everything a change has to pass
 
 clean:  ## remove what was built
 	rm -rf build $(VENV) cmp/*.so *.egg-info
