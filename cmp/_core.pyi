@@ -174,6 +174,7 @@ class Queue:
     _reader: QueueEnd
     _writer: QueueEnd
     _maxsize: int
+    _repairs: int
     _closed: bool
     _ignore_epipe: bool
     def __init__(self, maxsize: int = 0, *, ctx: Any) -> None: ...

@@ -8,6 +8,7 @@ import os
 import pickle
 import queue as threads_queue
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -178,6 +179,17 @@ def test_identity_and_cycles_within_an_object_are_kept(make):
     assert got[0] is got[1] and got[2] is got
 
 
+def test_nothing_that_was_sent_is_kept_alive(make):
+    q = make()
+    point = Point(1, 2)
+    gone = weakref.ref(point)
+    q.put([point])
+    arrived = q.get(timeout=LONG_S)[0]
+    gone_too = weakref.ref(arrived)
+    del point, arrived
+    wait_until(lambda: gone() is None and gone_too() is None)
+
+
 # --- closing ---
 
 
@@ -246,9 +258,7 @@ def test_queue_in_a_simple_queue_is_the_same_error(mp):
 def test_classes_take_subscripts(mp):
     for name in ("Queue", "JoinableQueue", "SimpleQueue"):
         kind = getattr(mp.queues, name)
-        if hasattr(
-            getattr(multiprocessing.queues, name), "__class_getitem__"
-        ):  # SimpleQueue; from 3.12 on all
+        if hasattr(getattr(multiprocessing.queues, name), "__class_getitem__"):  # SimpleQueue; from 3.12 on all
             assert kind[int].__origin__ is kind
 
 
@@ -416,6 +426,24 @@ def test_queue_travels_to_a_spawned_child(mp, method):
     assert child.exitcode == 0
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11, 5), reason="the stdlib refuses since then")
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
+def test_queue_of_a_fork_context_does_not_go_to_a_spawned_child(mp, kind):
+    q = getattr(mp.get_context("fork"), kind)()
+    child = mp.get_context("spawn").Process(target=print, args=(q,))
+    with pytest.raises(RuntimeError, match="A SemLock created in a fork context is being shared"):
+        child.start()
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_queue_of_another_context_goes_to_a_forked_child(mp, method):
+    q = mp.get_context(method).Queue()
+    child = mp.get_context("fork").Process(target=q.put, args=(1,))
+    child.start()
+    assert q.get(timeout=LONG_S) == 1
+    finish(child)
+
+
 def echo_three(q, back, simple):
     back.put(q.get(timeout=LONG_S))
     simple.put(2)
@@ -494,7 +522,7 @@ def test_task_done_too_often_is_a_value_error(mp):
 
 
 def work(q):
-    for item in iter(q.get, None):
+    for _ in iter(q.get, None):
         q.task_done()
     q.task_done()
 
@@ -513,6 +541,26 @@ def test_join_returns_when_all_is_done(mp):
         q.put(None)
     q.join()
     finish(*workers)
+
+
+def take_and_die(q):
+    q.get()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_item_whose_taker_died_keeps_join_waiting(mp):
+    q = mp.JoinableQueue()
+    q.put(1)
+    child = mp.Process(target=take_and_die, args=(q,))
+    child.start()
+    child.join(LONG_S)
+    joined = threading.Event()
+    thread = threading.Thread(target=lambda: (q.join(), joined.set()))
+    thread.start()
+    assert not joined.wait(SHORT_S)
+    q.task_done()
+    assert joined.wait(LONG_S)
+    thread.join(LONG_S)
 
 
 def test_join_waits(mp):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue as threads_queue
 import random
@@ -514,6 +515,20 @@ def test_fork_in_the_middle_of_other_threads_puts_and_gets():
         thread.join(LONG_S)
     finish(*children)
     assert sorted((i, len(x)) for i, x in got) == sorted((i, 5000 * k) for i in range(20) for k in range(5))
+
+
+def test_queue_initialized_again_is_a_new_one(q):
+    waiter = threading.Thread(target=wait_a_little, args=(q,))
+    waiter.start()
+    q.__init__(5, ctx=cmp.get_context())
+    q.put(1)
+    assert q.get(timeout=LONG_S) == 1
+    waiter.join(LONG_S)
+
+
+def wait_a_little(q):
+    with contextlib.suppress(threads_queue.Empty):
+        q.get(timeout=0.1)
 
 
 def test_finalizer_may_use_the_queue_that_runs_it(q):

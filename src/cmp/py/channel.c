@@ -2,6 +2,7 @@
 
 #include "os/eventfd.h"
 #include "os/forkepoch.h"
+#include "py/context.h"
 #include "py/decode.h"
 #include "py/descriptor.h"
 #include "py/encode.h"
@@ -9,6 +10,7 @@
 #include "py/wait.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 /* --- its life --- */
@@ -56,6 +58,7 @@ struct cmpy_channel *cmpy_channel_keep(struct cmpy_channel *channel)
 void cmpy_channel_drop(struct cmpy_channel *channel)
 {
     if (channel == NULL || --channel->references > 0) return;
+    cmpy_channel_drop(channel->replaced);
     /* A number that user code has closed and that now is something else is not ours to close. */
     if (channel->event_fd >= 0 && cmp_queue_owns_eventfd(&channel->queue)) close(channel->event_fd);
     cmp_segment_close(&channel->segment);
@@ -109,6 +112,51 @@ failed:
     if (fd >= 0) close(fd);
     PyMem_Free(channel);
     return NULL;
+}
+
+/* --- of the queues' types --- */
+
+static void settle(struct cmpy_channel **place, struct cmpy_channel *channel)
+{
+    channel->replaced = *place;
+    *place = channel;
+}
+
+int cmpy_channel_init(struct cmpy_channel **place, PyTypeObject *type, PyObject *ctx, uint64_t capacity)
+{
+    if (ctx == NULL) {
+        const char *name = strrchr(type->tp_name, '.');
+        PyErr_Format(PyExc_TypeError, "%s.__init__() missing 1 required keyword-only argument: 'ctx'",
+                     name == NULL ? type->tp_name : name + 1);
+        return -1;
+    }
+    struct cmpy_state *state = cmpy_state_of_type(type);
+    int of_fork = cmpy_context_is_fork(state, ctx);
+    if (of_fork < 0) return -1;
+    struct cmpy_channel *channel = cmpy_channel_create(state, capacity);
+    if (channel == NULL) return -1;
+    channel->of_fork = of_fork != 0;
+    settle(place, channel);
+    return 0;
+}
+
+PyObject *cmpy_channel_getstate(struct cmpy_channel *channel, PyObject *owner)
+{
+    PyObject *spawning = PyObject_CallOneArg(channel->state->assert_spawning, owner);
+    if (spawning == NULL) return NULL;
+    Py_DECREF(spawning);
+#if PY_VERSION_HEX >= 0x030B0500 /* since when the stdlib refuses */
+    if (channel->of_fork) return cmpy_context_refuse_spawn();
+#endif
+    return cmpy_channel_export(channel);
+}
+
+int cmpy_channel_setstate(struct cmpy_channel **place, PyTypeObject *type, PyObject *exported)
+{
+    struct cmpy_channel *channel = cmpy_channel_import(cmpy_state_of_type(type), exported);
+    if (channel == NULL) return -1;
+    settle(place, channel);
+    return 0;
 }
 
 /* --- put --- */

@@ -16,7 +16,8 @@ struct cmpy_channel {
     Py_ssize_t references;
     struct cmpy_state *state;
     bool reader_closed, writer_closed;
-    bool of_fork;                   /* made for the fork context: not for processes that are spawned */
+    bool of_fork;                   /* made by a context that forks; the stdlib then refuses to spawn with it */
+    struct cmpy_channel *replaced;  /* what __init__, called again, put aside: a thread may be waiting there */
     uint32_t fed_epoch;             /* the fork epoch of the process that last put something here */
     int event_fd;
     struct cmp_queue queue;
@@ -34,6 +35,13 @@ void cmpy_channel_drop(struct cmpy_channel *channel);
 /* For a child being spawned: (memfd, eventfd) as reduction.DupFd objects; and the other way round. */
 PyObject *cmpy_channel_export(struct cmpy_channel *channel);
 struct cmpy_channel *cmpy_channel_import(struct cmpy_state *state, PyObject *exported);
+
+/* For __init__, __getstate__ and __setstate__ of the queues' types. *place is a new channel, or one that arrived, and
+ * what was there is put aside; ctx NULL is a missing argument. getstate is the RuntimeError that the `owner` has to be
+ * inherited, unless a process is being spawned. -1 or NULL with an exception. */
+int cmpy_channel_init(struct cmpy_channel **place, PyTypeObject *type, PyObject *ctx, uint64_t capacity);
+PyObject *cmpy_channel_getstate(struct cmpy_channel *channel, PyObject *owner);
+int cmpy_channel_setstate(struct cmpy_channel **place, PyTypeObject *type, PyObject *exported);
 
 /* Encoded before anything is waited for. -1 with an exception: the pickling error, Full, ShutDown, MemoryError, or
  * what a signal handler raised; then the object has not been put. *encoded tells whether it was encoded. */

@@ -3,7 +3,6 @@
 #include "os/forkepoch.h"
 #include "py/arguments.h"
 #include "py/channel.h"
-#include "py/context.h"
 #include "py/errors.h"
 #include "py/reader.h"
 #include "py/wait.h"
@@ -88,12 +87,6 @@ static int queue_init(QueueObject *self, PyObject *args, PyObject *kwargs)
     static char *names[] = {"maxsize", "ctx", NULL};
     PyObject *maxsize = NULL, *ctx = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O:__init__", names, &maxsize, &ctx)) return -1;
-    if (ctx == NULL) {
-        const char *name = strrchr(Py_TYPE(self)->tp_name, '.');
-        PyErr_Format(PyExc_TypeError, "%s.__init__() missing 1 required keyword-only argument: 'ctx'",
-                     name == NULL ? Py_TYPE(self)->tp_name : name + 1);
-        return -1;
-    }
     long long capacity = 0;
     if (maxsize != NULL) {
         int overflow;
@@ -101,13 +94,7 @@ static int queue_init(QueueObject *self, PyObject *args, PyObject *kwargs)
         if (capacity == -1 && PyErr_Occurred()) return -1;
         if (overflow != 0 || capacity < 0) capacity = 0; /* more than there can ever be is as good as unbounded */
     }
-    int of_fork = cmpy_context_is_fork(cmpy_state_of_type(Py_TYPE(self)), ctx);
-    if (of_fork < 0) return -1;
-    struct cmpy_channel *channel = cmpy_channel_create(cmpy_state_of_type(Py_TYPE(self)), (uint64_t)capacity);
-    if (channel == NULL) return -1;
-    channel->of_fork = of_fork != 0;
-    cmpy_channel_drop(self->channel);
-    self->channel = channel;
+    if (cmpy_channel_init(&self->channel, Py_TYPE(self), ctx, (uint64_t)capacity) < 0) return -1;
     self->closed = 0;
     Py_CLEAR(self->reader);
     Py_CLEAR(self->writer);
@@ -388,14 +375,8 @@ static PyObject *feeder_error_of(PyObject *self)
 
 static PyObject *queue_getstate(QueueObject *self, PyObject *Py_UNUSED(ignored))
 {
-    /* Raises outside the start of a process. */
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    PyObject *spawning = PyObject_CallOneArg(state->assert_spawning, (PyObject *)self);
-    if (spawning == NULL) return NULL;
-    Py_DECREF(spawning);
     if (check_initialized(self) < 0) return NULL;
-    if (self->channel->of_fork) return cmpy_context_refuse_spawn();
-    PyObject *channel = cmpy_channel_export(self->channel);
+    PyObject *channel = cmpy_channel_getstate(self->channel, (PyObject *)self);
     return channel == NULL ? NULL : Py_BuildValue("(iN)", (int)self->ignore_epipe, channel);
 }
 
@@ -404,10 +385,9 @@ static PyObject *queue_setstate(QueueObject *self, PyObject *args)
     int ignore_epipe;
     PyObject *exported;
     if (!PyArg_ParseTuple(args, "(iO):__setstate__", &ignore_epipe, &exported)) return NULL;
-    struct cmpy_channel *channel = cmpy_channel_import(cmpy_state_of_type(Py_TYPE(self)), exported);
-    if (channel == NULL) return NULL;
-    cmpy_channel_drop(self->channel);
-    self->channel = channel;
+    if (cmpy_channel_setstate(&self->channel, Py_TYPE(self), exported) < 0) return NULL;
+    Py_CLEAR(self->reader);
+    Py_CLEAR(self->writer);
     self->ignore_epipe = ignore_epipe != 0;
     self->closed = 0;
     Py_RETURN_NONE;
@@ -422,6 +402,11 @@ static PyObject *queue_get_end(QueueObject *self, void *closure)
         if (*end == NULL) return NULL;
     }
     return Py_NewRef(*end);
+}
+
+static PyObject *queue_get_repairs(QueueObject *self, void *Py_UNUSED(closure))
+{
+    return check_initialized(self) < 0 ? NULL : PyLong_FromUnsignedLong(cmp_queue_repairs(&self->channel->queue));
 }
 
 static PyObject *queue_get_maxsize(QueueObject *self, void *Py_UNUSED(closure))
@@ -486,6 +471,7 @@ static PyGetSetDef queue_getset[] = {
     {"_reader", (getter)queue_get_end, NULL, NULL, NULL},
     {"_writer", (getter)queue_get_end, NULL, NULL, (void *)1},
     {"_maxsize", (getter)queue_get_maxsize, NULL, NULL, NULL},
+    {"_repairs", (getter)queue_get_repairs, NULL, "How many processes died holding a lock of it.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {0},
 };

@@ -2,12 +2,10 @@
 
 #include "py/arguments.h"
 #include "py/channel.h"
-#include "py/context.h"
 #include "py/reader.h"
 #include "py/wait.h"
 
 #include <stddef.h>
-#include <string.h>
 #include <structmember.h>
 
 typedef struct {
@@ -38,19 +36,7 @@ static int simplequeue_init(SimpleQueueObject *self, PyObject *args, PyObject *k
     static char *names[] = {"ctx", NULL};
     PyObject *ctx = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O:__init__", names, &ctx)) return -1;
-    if (ctx == NULL) {
-        const char *name = strrchr(Py_TYPE(self)->tp_name, '.');
-        PyErr_Format(PyExc_TypeError, "%s.__init__() missing 1 required keyword-only argument: 'ctx'",
-                     name == NULL ? Py_TYPE(self)->tp_name : name + 1);
-        return -1;
-    }
-    int of_fork = cmpy_context_is_fork(cmpy_state_of_type(Py_TYPE(self)), ctx);
-    if (of_fork < 0) return -1;
-    struct cmpy_channel *channel = cmpy_channel_create(cmpy_state_of_type(Py_TYPE(self)), 0);
-    if (channel == NULL) return -1;
-    channel->of_fork = of_fork != 0;
-    cmpy_channel_drop(self->channel);
-    self->channel = channel;
+    if (cmpy_channel_init(&self->channel, Py_TYPE(self), ctx, 0) < 0) return -1;
     Py_CLEAR(self->reader);
     Py_CLEAR(self->writer);
     return 0;
@@ -141,20 +127,14 @@ static PyObject *simplequeue_poll(SimpleQueueObject *self, PyObject *args)
 
 static PyObject *simplequeue_getstate(SimpleQueueObject *self, PyObject *Py_UNUSED(ignored))
 {
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    PyObject *spawning = PyObject_CallOneArg(state->assert_spawning, (PyObject *)self);
-    if (spawning == NULL) return NULL;
-    Py_DECREF(spawning);
-    if (check_initialized(self) < 0) return NULL;
-    return self->channel->of_fork ? cmpy_context_refuse_spawn() : cmpy_channel_export(self->channel);
+    return check_initialized(self) < 0 ? NULL : cmpy_channel_getstate(self->channel, (PyObject *)self);
 }
 
 static PyObject *simplequeue_setstate(SimpleQueueObject *self, PyObject *exported)
 {
-    struct cmpy_channel *channel = cmpy_channel_import(cmpy_state_of_type(Py_TYPE(self)), exported);
-    if (channel == NULL) return NULL;
-    cmpy_channel_drop(self->channel);
-    self->channel = channel;
+    if (cmpy_channel_setstate(&self->channel, Py_TYPE(self), exported) < 0) return NULL;
+    Py_CLEAR(self->reader);
+    Py_CLEAR(self->writer);
     Py_RETURN_NONE;
 }
 

@@ -135,6 +135,11 @@ uint32_t cmp_queue_number(const struct cmp_queue *queue)
     return queue->shm->number;
 }
 
+uint32_t cmp_queue_repairs(const struct cmp_queue *queue)
+{
+    return cmp_load(&queue->shm->repairs, relaxed);
+}
+
 /* --- size and waiting --- */
 
 static uint64_t size_of(const struct cmp_queue_shm *shm)

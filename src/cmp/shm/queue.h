@@ -127,6 +127,8 @@ void cmp_queue_thaw(struct cmp_queue *queue);
 uint32_t cmp_queue_number(const struct cmp_queue *queue);
 bool cmp_queue_keeps(const struct cmp_queue *queue, uint64_t tenure);
 
+/* How many owners died in a section of it, over all its life. */
+uint32_t cmp_queue_repairs(const struct cmp_queue *queue);
 /* 0 if the structure is whole (both sides locked meanwhile), else -EUCLEAN. For tests and after repairs. */
 int cmp_queue_check(struct cmp_queue *queue);
 
