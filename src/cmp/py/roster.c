@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#define RECRUITS 16 /* made at a time */
 #define FIRST_BRAKE_NS (10 * CMP_MS)
 #define LAST_BRAKE_NS (500 * CMP_MS)
 #define PATIENCE_NS (800 * CMP_MS) /* between SIGTERM and SIGKILL */
@@ -15,11 +16,11 @@
 /* --- starting --- */
 
 /* `name` with Process replaced, as the stdlib names workers. */
-static int name_worker(PyObject *process)
+static int name_worker(struct cmpy_state *state, PyObject *process)
 {
-    PyObject *name = PyObject_GetAttrString(process, "name");
+    PyObject *name = PyObject_GetAttr(process, state->str.name);
     PyObject *named = name == NULL ? NULL : PyObject_CallMethod(name, "replace", "ss", "Process", "PoolWorker");
-    int code = named == NULL ? -1 : PyObject_SetAttrString(process, "name", named);
+    int code = named == NULL ? -1 : PyObject_SetAttr(process, state->str.name, named);
     Py_XDECREF(name);
     Py_XDECREF(named);
     return code;
@@ -27,16 +28,17 @@ static int name_worker(PyObject *process)
 
 static PyObject *make_process(struct cmpy_engine *engine, uint32_t slot)
 {
+    struct cmpy_state *state = engine->state;
     PyObject *process = NULL, *keywords = NULL;
     PyObject *arguments = Py_BuildValue("(OIOOO)", (PyObject *)engine, (unsigned)slot, engine->initializer,
                                         engine->initargs, engine->maxtasks);
     PyObject *positional = PyTuple_Pack(1, engine->ctx);
     if (arguments == NULL || positional == NULL) goto out;
-    keywords = Py_BuildValue("{sOsO}", "target", engine->state->worker_function, "args", arguments);
+    keywords = Py_BuildValue("{sOsO}", "target", state->worker_function, "args", arguments);
     if (keywords == NULL) goto out;
     process = PyObject_Call(engine->process_factory, positional, keywords);
     if (process == NULL) goto out;
-    if (name_worker(process) < 0 || PyObject_SetAttrString(process, "daemon", Py_True) < 0) Py_CLEAR(process);
+    if (name_worker(state, process) < 0 || PyObject_SetAttr(process, state->str.daemon, Py_True) < 0) Py_CLEAR(process);
 out:
     Py_XDECREF(arguments);
     Py_XDECREF(positional);
@@ -45,52 +47,76 @@ out:
 }
 
 /* The descriptor that becomes readable when it ends; -1 where a process has none. */
-static int sentinel_of(PyObject *process)
+static int sentinel_of(struct cmpy_state *state, PyObject *process)
 {
-    PyObject *sentinel = PyObject_GetAttrString(process, "sentinel");
+    PyObject *sentinel = PyObject_GetAttr(process, state->str.sentinel);
     int fd = sentinel != NULL && PyLong_Check(sentinel) ? (int)PyLong_AsLong(sentinel) : -1;
     Py_XDECREF(sentinel);
     PyErr_Clear();
     return fd;
 }
 
-static int pid_of(PyObject *process)
+static int pid_of(struct cmpy_state *state, PyObject *process)
 {
-    PyObject *pid = PyObject_GetAttrString(process, "pid");
+    PyObject *pid = PyObject_GetAttr(process, state->str.pid);
     int number = pid != NULL && PyLong_Check(pid) ? (int)PyLong_AsLong(pid) : 0;
     Py_XDECREF(pid);
     PyErr_Clear();
     return number;
 }
 
-static int start_one(struct cmpy_engine *engine)
-{
+struct recruit {
+    PyObject *process; /* NULL: no more */
     uint32_t slot;
-    int code = cmp_pooltable_open(engine->table, &slot);
-    if (code < 0) {
+};
+
+static int recruit(struct cmpy_engine *engine, struct recruit *recruit)
+{
+    if (cmp_pooltable_open(engine->table, &recruit->slot) < 0) {
         PyErr_Format(PyExc_RuntimeError, "a pool made for its size has no room for more than %u workers",
                      (unsigned)engine->nslots);
         return -1;
     }
+    recruit->process = make_process(engine, recruit->slot);
+    if (recruit->process == NULL) cmp_pooltable_close(engine->table, recruit->slot);
+    return recruit->process == NULL ? -1 : 0;
+}
+
+static int start_one(struct cmpy_engine *engine, struct recruit *recruit)
+{
+    struct cmpy_state *state = engine->state;
     engine->starting++;
-    PyObject *process = make_process(engine, slot);
-    PyObject *started = process == NULL ? NULL : PyObject_CallMethod(process, "start", NULL);
+    PyObject *started = PyObject_CallMethodNoArgs(recruit->process, state->str.start);
     engine->starting--;
-    if (started == NULL || PyList_Append(engine->pool_list, process) < 0) {
-        Py_XDECREF(started);
-        Py_XDECREF(process);
-        cmp_pooltable_close(engine->table, slot);
-        return -1;
-    }
+    if (started == NULL) return -1;
     Py_DECREF(started);
-    engine->workers[slot] = (struct cmpy_worker){.process = process, .fd = sentinel_of(process), .pid = pid_of(process)};
+    if (PyList_Append(engine->pool_list, recruit->process) < 0) return -1;
+    engine->workers[recruit->slot] = (struct cmpy_worker){
+        .process = recruit->process, .fd = sentinel_of(state, recruit->process), .pid = pid_of(state, recruit->process)};
+    recruit->process = NULL;
     return 0;
+}
+
+/* All are made before the first is started: what the parent writes to between two forks it pays for by the page. */
+static int start_some(struct cmpy_engine *engine, Py_ssize_t n)
+{
+    struct recruit recruits[RECRUITS] = {{NULL, 0}};
+    int code = 0;
+    for (Py_ssize_t i = 0; i < n && code == 0; i++) code = recruit(engine, &recruits[i]);
+    for (Py_ssize_t i = 0; i < n && code == 0; i++) code = start_one(engine, &recruits[i]);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (recruits[i].process == NULL) continue;
+        Py_DECREF(recruits[i].process);
+        cmp_pooltable_close(engine->table, recruits[i].slot);
+    }
+    return code;
 }
 
 int cmpy_roster_fill(struct cmpy_engine *engine)
 {
-    while (PyList_GET_SIZE(engine->pool_list) < engine->nprocesses)
-        if (start_one(engine) < 0) return -1;
+    Py_ssize_t missing;
+    while ((missing = engine->nprocesses - PyList_GET_SIZE(engine->pool_list)) > 0)
+        if (start_some(engine, missing < RECRUITS ? missing : RECRUITS) < 0) return -1;
     return 0;
 }
 
@@ -303,11 +329,11 @@ static void tell(PyObject *process, const char *verb)
 }
 
 /* Sleeps until all have ended or the deadline has come. */
-static void wait_for_ends(PyObject *processes, int64_t deadline_ns)
+static void wait_for_ends(struct cmpy_state *state, PyObject *processes, int64_t deadline_ns)
 {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++) {
         PyObject *process = PyList_GET_ITEM(processes, i);
-        struct pollfd entry = {.fd = sentinel_of(process), .events = POLLIN};
+        struct pollfd entry = {.fd = sentinel_of(state, process), .events = POLLIN};
         while (exitcode_of(process) == INT_MIN) {
             int64_t left_ns = deadline_ns - cmp_now_ns();
             if (left_ns <= 0) break;
@@ -331,7 +357,7 @@ void cmpy_roster_end(struct cmpy_engine *engine)
     for (int round = 0; round < 2; round++) {
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++)
             if (exitcode_of(PyList_GET_ITEM(processes, i)) == INT_MIN) tell(PyList_GET_ITEM(processes, i), verbs[round]);
-        wait_for_ends(processes, cmp_now_ns() + PATIENCE_NS);
+        wait_for_ends(engine->state, processes, cmp_now_ns() + PATIENCE_NS);
     }
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++) tell(PyList_GET_ITEM(processes, i), "join");
     Py_DECREF(processes);

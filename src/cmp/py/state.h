@@ -80,7 +80,7 @@
     X(_kwargs) X(_lifeline) X(_logger) X(_main_thread) X(_name) X(_parent_name) X(_parent_pid) X(_parent_process) \
     X(_pid) X(_popen) X(_Popen) X(_process_counter) X(_set_native_id) X(_start_method) X(_target) \
     X(_threading_atexits) X(add) X(buffer) X(close) X(copy) X(daemon) X(data) X(discard) X(flush) X(get_start_method) X(interrupt) X(kill) X(name) \
-    X(poll) X(raw) X(run) X(sentinel) X(terminate) X(wait)
+    X(pid) X(poll) X(raw) X(run) X(sentinel) X(start) X(terminate) X(wait)
 
 struct cmpy_codec;
 
