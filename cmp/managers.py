@@ -9,7 +9,12 @@ the memory only. A manager with a TCP address serves the stdlib's proxies.
 from __future__ import annotations
 
 import os
+import select
+import socket
+import struct
 import threading
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import context as _stdlib_context
 from multiprocessing import managers as _stdlib
@@ -77,6 +82,96 @@ def _unpack(pickle: bytes, descriptors: tuple[int, ...]) -> object:
 
 # ---- the manager's process ------------------------------------------------------------------------------------
 
+
+class _Clients:
+    """Which process holds how many references to what, so that those of a killed one can be given back.
+
+    Only processes of this machine are known; a remote client's references stay, as in the stdlib, if it is killed.
+    """
+
+    def __init__(self, give_back: Callable[[str], None]):
+        self._give_back = give_back
+        self._lock = threading.Lock()
+        self._held: dict[int, tuple[int, Counter[str]]] = {}  # by pid: pidfd (-1: none to be had) and count by ident
+        self._pids: dict[int, int] = {}  # by pidfd
+        self._ended = select.epoll()
+        threading.Thread(target=self._bury, daemon=True).start()
+
+    @staticmethod
+    def _pid(c) -> int | None:
+        """Who speaks; None if it is not known, or this process itself."""
+        if c is None:
+            return None
+        speaker = socket.socket(fileno=c.fileno())
+        try:
+            if speaker.family != socket.AF_UNIX:
+                return None
+            return struct.unpack("3i", speaker.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        finally:
+            speaker.detach()
+
+    def took(self, c, ident: str) -> None:
+        pid = self._pid(c)
+        if pid is None:
+            return
+        with self._lock:
+            fd, held = self._held.get(pid, (-1, Counter()))
+            held[ident] += 1
+            if pid in self._held:
+                return
+            self._held[pid] = fd, held
+            try:
+                fd = os.pidfd_open(pid)
+            except ProcessLookupError:  # killed already
+                gone = True
+            except (OSError, AttributeError):  # no descriptor to be had: it is trusted to say so when it ends
+                gone = False
+            else:
+                gone = False
+                self._held[pid] = fd, held
+                self._pids[fd] = pid
+                self._ended.register(fd, select.EPOLLIN)
+        if gone:
+            self._forget(pid)
+
+    def gave(self, c, ident: str) -> bool:
+        """False: it was given back before, for this process was found dead."""
+        pid = self._pid(c)
+        if pid is None:
+            return True
+        with self._lock:
+            fd, held = self._held.get(pid, (-1, Counter()))
+            if held[ident] == 0:
+                return False
+            held[ident] -= 1
+            if held[ident] == 0:
+                del held[ident]
+            if not held:
+                self._close(pid)
+        return True
+
+    def _close(self, pid: int) -> Counter[str]:
+        fd, held = self._held.pop(pid, (-1, Counter()))
+        if fd >= 0:
+            del self._pids[fd]
+            os.close(fd)
+        return held
+
+    def _forget(self, pid: int) -> None:
+        with self._lock:
+            held = self._close(pid)
+        for ident in held.elements():
+            self._give_back(ident)
+
+    def _bury(self) -> None:
+        while True:
+            for fd, _ in self._ended.poll():
+                with self._lock:
+                    pid = self._pids.get(fd)
+                if pid is not None:
+                    self._forget(pid)
+
+
 _SHARED = (_core.ManagedQueue, _core.SemLock, _core.Condition, _core.Event, _core.Barrier)
 
 
@@ -89,6 +184,15 @@ class Server(_stdlib.Server):
         super().__init__(*args)
         self._life = _core.Life()
         self._life.begin()
+        self._clients = _Clients(partial(super().decref, None))
+
+    def incref(self, c, ident):
+        super().incref(c, ident)
+        self._clients.took(c, ident)
+
+    def decref(self, c, ident):
+        if self._clients.gave(c, ident):
+            super().decref(c, ident)
 
     def attach(self, c, ident):
         """incref(), and the object itself with the manager's life, for a client that can receive descriptors."""

@@ -1,7 +1,8 @@
 """What all campaigns share: pages that outlive a killed writer, a crew of victims, deadlines that dump every stack.
 
-A campaign is a function `campaign(arena)`. It starts victims, has them killed at random instants through
-`arena.strike`, and raises an AssertionError where the books do not balance. Nothing in it waits without a deadline.
+A campaign is a function `campaign(arena)` that plays one round, and is called until there were kills enough. It starts
+victims, has them killed at random instants through `arena.strike`, and raises an AssertionError where the books do not
+balance. Nothing in it waits without a deadline.
 """
 
 from __future__ import annotations

@@ -48,43 +48,42 @@ def pick_lock(arena: Arena):
 
 
 def holders(arena: Arena, pick=pick_lock) -> None:
-    while not arena.enough:
-        lock, page = pick(arena), Words(8)
-        busy = arena.dice.choice([0, 0, 10, 200])
-        inside = 0
-        number = 0
+    lock, page = pick(arena), Words(8)
+    busy = arena.dice.choice([0, 0, 10, 200])
+    inside = 0
+    number = 0
 
-        def another() -> None:
-            nonlocal number
-            number += 1
-            words = Words(2)
-            arena.start(hold, lock, page, number, busy, words, words=words)
+    def another() -> None:
+        nonlocal number
+        number += 1
+        words = Words(2)
+        arena.start(hold, lock, page, number, busy, words, words=words)
 
-        for _ in range(CREW):
-            another()
-        for _ in range(KILLS_A_ROUND):
-            victim = arena.strike()
-            inside += victim.words[0] != victim.words[1]
-            before = page[COUNT]
-            took_s = arena.wait_until(lambda b=before: page[COUNT] != b, "nobody gets the lock")
-            arena.most("longest take-over, s", took_s)
-            assert took_s < 1.0, f"the lock was taken over only after {took_s:.2f} s"
-            another()
-            if arena.enough:
-                break
-        page[STOP] = 1
-        for victim in arena.crew:
-            assert arena.join(victim, "a waiter hangs") == 0
-        arena.crew.clear()
-        start = time.monotonic()
-        with warnings.catch_warnings(record=True) as met:
-            warnings.simplefilter("always")
-            with lock:
-                page[ABANDONED] += len(met)
-        arena.most("longest take-over, s", time.monotonic() - start)
-        found = health(lock, sweep=True)
-        assert found["dead"] == 0, f"left in the lock's memory: {found}"
-        # A taker may itself be killed before it has counted.
-        assert page[ABANDONED] <= found["repairs"] <= inside, (page[ABANDONED], found, inside)
-        arena.count("dead owners", found["repairs"])
-        arena.count("entries", page[COUNT])
+    for _ in range(CREW):
+        another()
+    for _ in range(KILLS_A_ROUND):
+        victim = arena.strike()
+        inside += victim.words[0] != victim.words[1]
+        before = page[COUNT]
+        took_s = arena.wait_until(lambda b=before: page[COUNT] != b, "nobody gets the lock")
+        arena.most("longest take-over, s", took_s)
+        assert took_s < 1.0, f"the lock was taken over only after {took_s:.2f} s"
+        another()
+        if arena.enough:
+            break
+    page[STOP] = 1
+    for victim in arena.crew:
+        assert arena.join(victim, "a waiter hangs") == 0
+    arena.crew.clear()
+    start = time.monotonic()
+    with warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always")
+        with lock:
+            page[ABANDONED] += len(met)
+    arena.most("longest take-over, s", time.monotonic() - start)
+    found = health(lock, sweep=True)
+    assert found["dead"] == 0, f"left in the lock's memory: {found}"
+    # A taker may itself be killed before it has counted.
+    assert page[ABANDONED] <= found["repairs"] <= inside, (page[ABANDONED], found, inside)
+    arena.count("dead owners", found["repairs"])
+    arena.count("entries", page[COUNT])

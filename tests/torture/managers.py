@@ -1,4 +1,4 @@
-"""Clients of a Manager's queue and lock, killed; the manager and the other clients go on, and what they held comes back."""
+"""Clients of a Manager's queues and locks, killed; the manager and the others go on, and what they held comes back."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from .harness import Arena
 
 
 def clients(arena: Arena) -> None:
-    """Three campaigns in turn, each on a manager of its own."""
-    thirds = arena.kills_wanted
-    for part, campaign in enumerate((queues.producers, queues.consumers, locks.holders), 1):
-        with arena.context.Manager() as manager:
-            arena.kills_wanted = thirds * part // 3
-            deadline, left_ns = arena.until_ns, arena.until_ns - arena.now_ns()
-            arena.until_ns = arena.now_ns() + left_ns // (4 - part)
+    """A round of each kind, on one manager."""
+    with arena.context.Manager() as manager:
 
-            def pick(arena: Arena, manager=manager):
-                shape = arena.dice.choice(list(queues.SHAPES))
-                return manager.Queue(arena.dice.choice([0, 1, 50])), shape, 1
+        def pick_queue(arena: Arena):
+            return manager.Queue(arena.dice.choice([0, 1, 50])), arena.dice.choice(list(queues.SHAPES)), 1
 
-            if campaign is locks.holders:
-                campaign(arena, lambda arena, manager=manager: arena.dice.choice([manager.Lock, manager.RLock])())
-            else:
-                campaign(arena, pick)
-            arena.until_ns = deadline
+        def pick_lock(arena: Arena):
+            return arena.dice.choice([manager.Lock, manager.RLock])()
+
+        queues.producers(arena, pick_queue)
+        queues.consumers(arena, pick_queue)
+        locks.holders(arena, pick_lock)
+        arena.wait_until(lambda: manager._number_of_objects() == 0, "references of killed clients stay", 5)

@@ -96,17 +96,16 @@ class Round:
 
 
 def workers(arena: Arena) -> None:
-    while not arena.enough:
-        play = Round(arena)
-        try:
-            for _ in range(KILLS_A_ROUND):
-                play.submit()
-                arena.pause(0.003)
-                play.settle(wait=False)
-                play.submit()
-                play.kill()
-                if arena.enough:
-                    break
-            play.end()
-        finally:
-            play.pool.terminate()
+    play = Round(arena)
+    try:
+        for _ in range(KILLS_A_ROUND):
+            play.submit()
+            arena.pause(0.003)
+            play.settle(wait=False)
+            play.submit()
+            play.kill()
+            if arena.enough:
+                break
+        play.end()
+    finally:
+        play.pool.terminate()

@@ -96,39 +96,38 @@ def collect(queue, shape: str, got: Words) -> None:
 
 
 def producers(arena: Arena, pick=pick_queue) -> None:
-    while not arena.enough:
-        queue, shape, batch = pick(arena)
-        got, stop = Words(KILLS_A_ROUND + CREW), Words(1)
-        gone: list[Victim] = []
-        collector = arena.start(collect, queue, shape, got, crew=False)
+    queue, shape, batch = pick(arena)
+    got, stop = Words(KILLS_A_ROUND + CREW), Words(1)
+    gone: list[Victim] = []
+    collector = arena.start(collect, queue, shape, got, crew=False)
 
-        def another(number: int) -> None:
-            words = Words(2)
-            arena.start(produce, queue, shape, batch, number, words, got, stop, words=words).number = number
+    def another(number: int) -> None:
+        words = Words(2)
+        arena.start(produce, queue, shape, batch, number, words, got, stop, words=words).number = number
 
-        for number in range(CREW):
-            another(number)
-        for number in range(CREW, KILLS_A_ROUND + CREW):
-            gone.append(arena.strike(queue=queue))
-            arena.alive(collector, "the consumer")
-            if arena.enough:
-                break
-            another(number)
-        stop[0] = 1
-        for victim in arena.crew:
-            assert arena.join(victim, "a producer does not end") == 0
-        gone += arena.crew
-        arena.crew.clear()
-        queue.put(None)
-        assert arena.join(collector, "the consumer hangs") == 0
-        for victim in gone:
-            begun, returned = victim.words[0], victim.words[1]
-            came = got[victim.number]
-            arena.count("items", came)
-            assert returned <= came <= begun, (
-                f"producer {victim.number} ({shape}, batch {batch}): {returned} puts returned, {begun} begun, {came} came"
-            )
-        check_empty_queue(arena, queue)
+    for number in range(CREW):
+        another(number)
+    for number in range(CREW, KILLS_A_ROUND + CREW):
+        gone.append(arena.strike(queue=queue))
+        arena.alive(collector, "the consumer")
+        if arena.enough:
+            break
+        another(number)
+    stop[0] = 1
+    for victim in arena.crew:
+        assert arena.join(victim, "a producer does not end") == 0
+    gone += arena.crew
+    arena.crew.clear()
+    queue.put(None)
+    assert arena.join(collector, "the consumer hangs") == 0
+    for victim in gone:
+        begun, returned = victim.words[0], victim.words[1]
+        came = got[victim.number]
+        arena.count("items", came)
+        assert returned <= came <= begun, (
+            f"producer {victim.number} ({shape}, batch {batch}): {returned} puts returned, {begun} begun, {came} came"
+        )
+    check_empty_queue(arena, queue)
 
 
 # ---- consumers are killed ----
@@ -181,60 +180,59 @@ def read_log(victim: Victim, taken: dict[int, list[int]]) -> None:
 
 
 def consumers(arena: Arena, pick=pick_queue) -> None:
-    while not arena.enough:
-        queue, shape, batch = pick(arena)
-        if not hasattr(queue, "qsize"):
-            continue  # a SimpleQueue cannot be paced
-        put, stop = Words(2), Words(1)
-        taken: dict[int, list[int]] = {}
-        gone: list[Victim] = []
-        feeders = [arena.start(feed, queue, shape, batch, k, put, stop, crew=False) for k in range(2)]
+    queue, shape, batch = pick(arena)
+    if not hasattr(queue, "qsize"):
+        return  # a SimpleQueue cannot be paced
+    put, stop = Words(2), Words(1)
+    taken: dict[int, list[int]] = {}
+    gone: list[Victim] = []
+    feeders = [arena.start(feed, queue, shape, batch, k, put, stop, crew=False) for k in range(2)]
 
-        def another() -> None:
-            words = Words(3 + LOG)
-            arena.start(consume, queue, shape, batch, words, words=words)
+    def another() -> None:
+        words = Words(3 + LOG)
+        arena.start(consume, queue, shape, batch, words, words=words)
 
-        def replace_full() -> None:
-            for victim in [v for v in arena.crew if v.process.exitcode == 0]:
-                arena.crew.remove(victim)
-                gone.append(victim)
-                another()
-
-        def drained() -> bool:
-            replace_full()
-            return all(f.process.exitcode is not None for f in feeders) and queue.empty()
-
-        for _ in range(CREW):
+    def replace_full() -> None:
+        for victim in [v for v in arena.crew if v.process.exitcode == 0]:
+            arena.crew.remove(victim)
+            gone.append(victim)
             another()
-        for _ in range(KILLS_A_ROUND):
-            gone.append(arena.strike(queue=queue))
-            another()
-            replace_full()
-            for feeder in feeders:
-                arena.alive(feeder, "a producer")
-            if arena.enough:
-                break
-        stop[0] = 1
-        arena.wait_until(drained, "what the producers put is not taken")
+
+    def drained() -> bool:
+        replace_full()
+        return all(f.process.exitcode is not None for f in feeders) and queue.empty()
+
+    for _ in range(CREW):
+        another()
+    for _ in range(KILLS_A_ROUND):
+        gone.append(arena.strike(queue=queue))
+        another()
+        replace_full()
         for feeder in feeders:
-            assert arena.join(feeder) == 0
-        queue.put(None)
-        for victim in arena.crew:
-            assert arena.join(victim, "a consumer hangs") == 0
-        gone += arena.crew
-        arena.crew.clear()
-        assert queue.get(timeout=PATIENCE_S) is None
+            arena.alive(feeder, "a producer")
+        if arena.enough:
+            break
+    stop[0] = 1
+    arena.wait_until(drained, "what the producers put is not taken")
+    for feeder in feeders:
+        assert arena.join(feeder) == 0
+    queue.put(None)
+    for victim in arena.crew:
+        assert arena.join(victim, "a consumer hangs") == 0
+    gone += arena.crew
+    arena.crew.clear()
+    assert queue.get(timeout=PATIENCE_S) is None
 
-        for victim in gone:
-            read_log(victim, taken)
-        inside = sum(victim.words[0] != victim.words[1] for victim in gone)
-        missing = 0
-        for producer in range(2):
-            came = sorted(taken.get(producer, []))
-            arena.count("items", len(came))
-            assert len(set(came)) == len(came), f"an item of producer {producer} came twice"
-            assert not came or came[-1] < put[producer], "an item came that nobody put"
-            missing += put[producer] - len(came)
-        arena.count("lost with the dead", missing)
-        assert missing <= inside * batch, f"{missing} items are missing, {inside} died inside a call ({shape}, {batch})"
-        check_empty_queue(arena, queue)
+    for victim in gone:
+        read_log(victim, taken)
+    inside = sum(victim.words[0] != victim.words[1] for victim in gone)
+    missing = 0
+    for producer in range(2):
+        came = sorted(taken.get(producer, []))
+        arena.count("items", len(came))
+        assert len(set(came)) == len(came), f"an item of producer {producer} came twice"
+        assert not came or came[-1] < put[producer], "an item came that nobody put"
+        missing += put[producer] - len(came)
+    arena.count("lost with the dead", missing)
+    assert missing <= inside * batch, f"{missing} items are missing, {inside} died inside a call ({shape}, {batch})"
+    check_empty_queue(arena, queue)

@@ -43,7 +43,8 @@ def play(role: str, seed: int, kills: int, seconds: float) -> dict[str, float]:
     arena = harness.Arena(role, seed, kills=kills, seconds=seconds)
     start = time.monotonic()
     try:
-        ROLES[role](arena)
+        while not arena.enough:
+            ROLES[role](arena)
     finally:
         arena.dismiss()
         faulthandler.cancel_dump_traceback_later()

@@ -37,36 +37,35 @@ def use_semaphore(semaphore, words: Words, page: Words) -> None:
 
 
 def semaphores(arena: Arena) -> None:
-    while not arena.enough:
-        value = arena.dice.choice([2, 3])
-        semaphore, page = arena.context.Semaphore(value), Words(1)
-        uncertain = 0
+    value = arena.dice.choice([2, 3])
+    semaphore, page = arena.context.Semaphore(value), Words(1)
+    uncertain = 0
 
-        def another(semaphore=semaphore, page=page) -> None:
-            words = Words(2)
-            arena.start(use_semaphore, semaphore, words, page, words=words)
+    def another(semaphore=semaphore, page=page) -> None:
+        words = Words(2)
+        arena.start(use_semaphore, semaphore, words, page, words=words)
 
-        for _ in range(4):
-            another()
-        for _ in range(KILLS_A_ROUND):
-            victim = arena.strike()
-            if victim.words[0] == HOLDING:
-                semaphore.release()  # what it held is known
-            uncertain += victim.words[0] in (TAKING, GIVING)
-            another()
-            entries = [v.words[1] for v in arena.crew]
-            if uncertain < value:  # at least one is left to be taken
-                arena.wait_until(lambda e=entries: [v.words[1] for v in arena.crew] != e, "nobody gets the semaphore")
-            else:
-                semaphore.release()  # more than enough for the dead
-                uncertain -= 1
-                value += 1
-            if arena.enough:
-                break
-        page[0] = 1
-        finish(arena, semaphore)
-        left = semaphore.get_value()
-        assert value - uncertain - KILLS_A_ROUND <= left <= value, f"{left} of {value} left"
+    for _ in range(4):
+        another()
+    for _ in range(KILLS_A_ROUND):
+        victim = arena.strike()
+        if victim.words[0] == HOLDING:
+            semaphore.release()  # what it held is known
+        uncertain += victim.words[0] in (TAKING, GIVING)
+        another()
+        entries = [v.words[1] for v in arena.crew]
+        if uncertain < value:  # at least one is left to be taken
+            arena.wait_until(lambda e=entries: [v.words[1] for v in arena.crew] != e, "nobody gets the semaphore")
+        else:
+            semaphore.release()  # more than enough for the dead
+            uncertain -= 1
+            value += 1
+        if arena.enough:
+            break
+    page[0] = 1
+    finish(arena, semaphore)
+    left = semaphore.get_value()
+    assert value - uncertain - KILLS_A_ROUND <= left <= value, f"{left} of {value} left"
 
 
 # ---- conditions: a notification that reached a dead waiter reaches another ----
@@ -99,32 +98,31 @@ def notify_items(condition, page: Words) -> None:
 
 def conditions(arena: Arena) -> None:
     """Waiters are killed, the notifier and one waiter are not: as long as items are made, some are taken."""
-    while not arena.enough:
-        condition, page = arena.context.Condition(arena.dice.choice([None, arena.context.Lock()])), Words(4)
-        survivors = [
-            arena.start(notify_items, condition, page, crew=False),
-            arena.start(await_items, condition, page, crew=False),
-        ]
-        for _ in range(3):
-            arena.start(await_items, condition, page)
-        for _ in range(KILLS_A_ROUND):
-            arena.strike()
-            before = page[TAKEN]
-            took_s = arena.wait_until(lambda b=before: page[TAKEN] != b, "no waiter is woken")
-            arena.most("longest wait, s", took_s)
-            assert took_s < 2, f"woken only after {took_s:.2f} s"
-            arena.start(await_items, condition, page)
-            if arena.enough:
-                break
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with condition:
-                page[STOP] = 1
-                condition.notify_all()
-        for survivor in survivors:
-            assert arena.join(survivor, "a survivor hangs") == 0
-        finish(arena, condition)
-        arena.count("items", page[TAKEN])
+    condition, page = arena.context.Condition(arena.dice.choice([None, arena.context.Lock()])), Words(4)
+    survivors = [
+        arena.start(notify_items, condition, page, crew=False),
+        arena.start(await_items, condition, page, crew=False),
+    ]
+    for _ in range(3):
+        arena.start(await_items, condition, page)
+    for _ in range(KILLS_A_ROUND):
+        arena.strike()
+        before = page[TAKEN]
+        took_s = arena.wait_until(lambda b=before: page[TAKEN] != b, "no waiter is woken")
+        arena.most("longest wait, s", took_s)
+        assert took_s < 2, f"woken only after {took_s:.2f} s"
+        arena.start(await_items, condition, page)
+        if arena.enough:
+            break
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with condition:
+            page[STOP] = 1
+            condition.notify_all()
+    for survivor in survivors:
+        assert arena.join(survivor, "a survivor hangs") == 0
+    finish(arena, condition)
+    arena.count("items", page[TAKEN])
 
 
 # ---- events: whoever sets, clears or waits may die, and set() reaches the rest ----
@@ -146,26 +144,25 @@ def await_event(event, page: Words) -> None:
 
 
 def events(arena: Arena) -> None:
-    while not arena.enough:
-        event, page = arena.context.Event(), Words(3)
-        waiter = arena.start(await_event, event, page, crew=False)
-        for _ in range(3):
-            arena.start(use_event, event, page)
-        for _ in range(KILLS_A_ROUND):
-            arena.strike()
-            arena.start(use_event, event, page)
-            before = page[1]
-            event.set()
-            took_s = arena.wait_until(lambda b=before: page[1] != b, "set() wakes nobody", 5)
-            arena.most("longest wait, s", took_s)
-            arena.alive(waiter, "the waiter")
-            if arena.enough:
-                break
-        page[0] = 1
-        # One that clears after this set() sees page[0] before it waits again; the waiter may need it twice.
-        arena.wait_until(lambda: event.set() or waiter.process.exitcode is not None, "the waiter does not end")
-        assert waiter.process.exitcode == 0
-        finish(arena, event)
+    event, page = arena.context.Event(), Words(3)
+    waiter = arena.start(await_event, event, page, crew=False)
+    for _ in range(3):
+        arena.start(use_event, event, page)
+    for _ in range(KILLS_A_ROUND):
+        arena.strike()
+        arena.start(use_event, event, page)
+        before = page[1]
+        event.set()
+        took_s = arena.wait_until(lambda b=before: page[1] != b, "set() wakes nobody", 5)
+        arena.most("longest wait, s", took_s)
+        arena.alive(waiter, "the waiter")
+        if arena.enough:
+            break
+    page[0] = 1
+    # One that clears after this set() sees page[0] before it waits again; the waiter may need it twice.
+    arena.wait_until(lambda: event.set() or waiter.process.exitcode is not None, "the waiter does not end")
+    assert waiter.process.exitcode == 0
+    finish(arena, event)
 
 
 # ---- barriers: a death breaks a round at worst, and reset() heals it ----
@@ -189,21 +186,20 @@ def act() -> None:
 
 
 def barriers(arena: Arena) -> None:
-    while not arena.enough:
-        barrier, page = arena.context.Barrier(3, arena.dice.choice([None, act])), Words(1)
-        for _ in range(3):
-            arena.start(use_barrier, barrier, page)
-        for _ in range(KILLS_A_ROUND):
-            arena.strike()
-            arena.start(use_barrier, barrier, page)
-            if arena.enough:
-                break
-        page[0] = 1
-        finish(arena, barrier)
-        barrier.reset()
-        passing = [arena.start(pass_barrier, barrier, 50, crew=False) for _ in range(3)]
-        for one in passing:
-            if arena.join(one, "a barrier with three living parties does not pass") != 0:
-                die("a barrier that was reset does not pass")
-        found = health(barrier, sweep=True)
-        assert found["dead"] == 0, f"left in the barrier's memory: {found}"
+    barrier, page = arena.context.Barrier(3, arena.dice.choice([None, act])), Words(1)
+    for _ in range(3):
+        arena.start(use_barrier, barrier, page)
+    for _ in range(KILLS_A_ROUND):
+        arena.strike()
+        arena.start(use_barrier, barrier, page)
+        if arena.enough:
+            break
+    page[0] = 1
+    finish(arena, barrier)
+    barrier.reset()
+    passing = [arena.start(pass_barrier, barrier, 50, crew=False) for _ in range(3)]
+    for one in passing:
+        if arena.join(one, "a barrier with three living parties does not pass") != 0:
+            die("a barrier that was reset does not pass")
+    found = health(barrier, sweep=True)
+    assert found["dead"] == 0, f"left in the barrier's memory: {found}"

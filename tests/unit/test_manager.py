@@ -180,3 +180,26 @@ def test_garbage_and_a_wrong_key_reach_nothing():
         queue.put(1)
         assert queue.get() == 1
         assert os.stat(os.path.dirname(manager.address)).st_mode & 0o077 == 0
+
+
+def hold_references(queue, event):
+    copies = [pickle.loads(pickle.dumps(queue)) for _ in range(3)]
+    event.set()
+    copies[0].get()
+
+
+def test_references_of_a_killed_client_are_given_back():
+    with cmp.Manager() as manager:
+        queue = manager.Queue()
+        for _ in range(3):
+            ready = cmp.Event()
+            client = cmp.Process(target=hold_references, args=(queue, ready), daemon=True)
+            client.start()
+            assert ready.wait(LONG_S)
+            client.kill()
+            client.join()
+        wait_until(lambda: "refcount=1\n" in manager._debug_info())
+        queue.put("still there")
+        assert queue.get() == "still there"
+        del queue
+        assert manager._number_of_objects() == 0
