@@ -3,9 +3,11 @@
  * missing, the structure is whole, and its blocks have come back. */
 #include "queue_fixture.h"
 
+#include "os/eventfd.h"
 #include "os/fault.h"
 #include "shm/sweep.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -15,6 +17,7 @@
 #define BATCH 7
 
 enum role { PRODUCER, PRODUCER_BATCHES, TAKER, TAKER_BATCHES, CLOSER };
+static const unsigned passes[] = {0, 1, 2, 11, 30};
 
 struct books {
     _Atomic uint64_t put;      /* items whose put returned, 0 to put - 1 */
@@ -26,7 +29,6 @@ struct run {
     struct fixture fixture;
     struct books *books;
     enum role role;
-    uint64_t capacity;
     const char *point;
     enum cmp_fault_side side;
     unsigned count;
@@ -149,18 +151,44 @@ static void balance_taker(struct run *run)
     CHECK_EQ(take_number(queue, &number, 1), -ETIMEDOUT);
 }
 
+static bool readable(int fd)
+{
+    struct pollfd asked = {.fd = fd, .events = POLLIN};
+    return poll(&asked, 1, 0) == 1;
+}
+
+/* Nothing of the dead is left. */
+static void balance_blocks(struct cmp_segment *segment)
+{
+    uint64_t counts[16] = {0};
+    (void)cmp_sweep(segment);
+    CHECK_EQ(cmp_block_walk(segment, count_kinds, counts), 0);
+    CHECK_EQ(counts[CMP_TENURE_MEMBER], 0);
+    CHECK_EQ(counts[CMP_TENURE_ITEM], 0);
+    CHECK(counts[CMP_TENURE_CHUNK] <= 1);
+    CHECK_EQ(cmp_block_check(segment), 0);
+}
+
+static bool was_killed(int status)
+{
+    if (!WIFSIGNALED(status)) CHECK_EQ(status, 0);
+    else CHECK_EQ(WTERMSIG(status), SIGKILL);
+    return WIFSIGNALED(status);
+}
+
 /* True if the point was reached. */
-static bool run_once(enum role role, const char *point, enum cmp_fault_side side, unsigned count)
+static bool run_once(enum role role, bool armed, const char *point, enum cmp_fault_side side, unsigned count)
 {
     struct run run = {.role = role, .point = point, .side = side, .count = count};
     struct cmp_queue *queue = fixture_open(&run.fixture, ITEMS + 1);
     run.books = test_shared(sizeof *run.books);
+    int event_fd;
+    CHECK_EQ(cmp_eventfd_create(&event_fd), 0);
+    cmp_queue_use_eventfd(queue, event_fd);
+    if (armed) CHECK_EQ(cmp_queue_arm(queue, NEVER), 0);
     if (role >= TAKER)
         for (uint64_t i = 0; i < ITEMS; i++) CHECK_EQ(put_sized(queue, i, size_for(i), NEVER), 0);
-    int status = test_reap(test_child(play, &run));
-    bool reached = WIFSIGNALED(status);
-    if (reached) CHECK_EQ(WTERMSIG(status), SIGKILL);
-    else CHECK_EQ(status, 0);
+    bool reached = was_killed(test_reap(test_child(play, &run)));
     if (role == CLOSER) {
         uint64_t number;
         CHECK_EQ(cmp_queue_shutdown(queue, true, NEVER), 0);
@@ -171,21 +199,133 @@ static bool run_once(enum role role, const char *point, enum cmp_fault_side side
     } else {
         balance_producer(&run);
     }
-    (void)cmp_sweep(&run.fixture.segment);
-    uint64_t counts[16] = {0};
-    CHECK_EQ(cmp_block_walk(&run.fixture.segment, count_kinds, counts), 0);
-    CHECK_EQ(counts[CMP_TENURE_MEMBER], 0);
-    CHECK_EQ(counts[CMP_TENURE_ITEM], 0);
-    CHECK(counts[CMP_TENURE_CHUNK] <= 1);
-    CHECK_EQ(cmp_block_check(&run.fixture.segment), 0);
+    /* Each ended with a look in vain or a shutdown: by now the eventfd says what is so. */
+    if (armed && role != CLOSER) CHECK(!readable(event_fd));
+    balance_blocks(&run.fixture.segment);
     fixture_close(&run.fixture);
+    close(event_fd);
     return reached;
 }
 
-/* Every name there is, both sides, at its first passes and at some later ones. How many kills found their point. */
-static int run_all(enum role role)
+/* --- two that sleep side by side, and one of them is killed --- */
+
+#define TURNS 25
+
+struct pair {
+    struct fixture fixture;
+    _Atomic uint32_t *seen;    /* per item, how often it was taken */
+    _Atomic uint64_t *put;     /* by the victim, and returned */
+    bool victim;
+    const char *point;
+    enum cmp_fault_side side;
+    unsigned count;
+};
+
+static void arm_victim(const struct pair *pair)
 {
-    static const unsigned counts[] = {0, 1, 2, 11, 30};
+    if (pair->victim) CHECK_EQ(cmp_fault_arm(pair->point, pair->side, pair->count, SIGKILL), 0);
+}
+
+static void take_until_shut(void *arg)
+{
+    struct pair *pair = arg;
+    uint64_t number;
+    arm_victim(pair);
+    while (take_number(&pair->fixture.queue, &number, NEVER) == 0)
+        (void)cmp_rmw(fetch_add, &pair->seen[number], 1, relaxed, "test.seen");
+    cmp_fault_disarm();
+}
+
+static void put_turns(void *arg)
+{
+    struct pair *pair = arg;
+    arm_victim(pair);
+    for (uint64_t i = 0; i < TURNS; i++) {
+        CHECK_EQ(put_sized(&pair->fixture.queue, pair->victim ? i : 1000 + i, size_for(i), NEVER), 0);
+        if (pair->victim) cmp_store(pair->put, i + 1, relaxed, "test.put");
+    }
+    cmp_fault_disarm();
+}
+
+static bool run_takers(const char *point, enum cmp_fault_side side, unsigned count)
+{
+    struct pair pair = {.point = point, .side = side, .count = count};
+    struct cmp_queue *queue = fixture_open(&pair.fixture, 0);
+    pair.seen = test_shared(TURNS * sizeof *pair.seen);
+    pid_t survivor = test_child(take_until_shut, &pair);
+    pair.victim = true;
+    pid_t victim = test_child(take_until_shut, &pair);
+    for (uint64_t i = 0; i < TURNS; i++) {
+        CHECK_EQ(put_sized(queue, i, size_for(i), NEVER), 0);
+        test_pause();
+    }
+    WAIT_FOR(cmp_queue_size(queue) == 0);
+    CHECK_EQ(cmp_queue_shutdown(queue, false, NEVER), 0);
+    bool killed = was_killed(test_reap(victim));
+    test_join(survivor);
+    int missing = 0;
+    for (uint64_t i = 0; i < TURNS; i++) {
+        CHECK(cmp_load(&pair.seen[i], relaxed) <= 1);
+        missing += cmp_load(&pair.seen[i], relaxed) == 0;
+    }
+    CHECK(missing <= killed);
+    balance_blocks(&pair.fixture.segment);
+    fixture_close(&pair.fixture);
+    return killed;
+}
+
+static bool run_producers(const char *point, enum cmp_fault_side side, unsigned count)
+{
+    struct pair pair = {.point = point, .side = side, .count = count};
+    struct cmp_queue *queue = fixture_open(&pair.fixture, 1);
+    pair.put = test_shared(sizeof *pair.put);
+    pid_t survivor = test_child(put_turns, &pair);
+    pair.victim = true;
+    pid_t victim = test_child(put_turns, &pair);
+    uint64_t of_victim = 0, of_survivor = 0;
+    int status;
+    bool ended = false, killed = false;
+    while (!ended || of_survivor < TURNS || cmp_queue_size(queue) > 0) {
+        uint64_t number;
+        int code = take_number(queue, &number, cmp_now_ns() + 5 * CMP_MS);
+        if (code == 0 && number < 1000) CHECK_EQ(number, of_victim++);
+        else if (code == 0) CHECK_EQ(number, 1000 + of_survivor++);
+        else CHECK_EQ(code, -ETIMEDOUT);
+        test_pause();
+        if (!ended && waitpid(victim, &status, WNOHANG) == victim) {
+            ended = true;
+            killed = was_killed(status);
+        }
+    }
+    test_join(survivor);
+    uint64_t put = cmp_load(pair.put, relaxed);
+    CHECK(of_victim >= put && of_victim <= put + killed);
+    balance_blocks(&pair.fixture.segment);
+    fixture_close(&pair.fixture);
+    return killed;
+}
+
+/* --- all of it --- */
+
+typedef bool (*one_run)(const char *point, enum cmp_fault_side side, unsigned count);
+
+#define ROLE(name, role, armed)                                                          \
+    static bool name(const char *point, enum cmp_fault_side side, unsigned count)        \
+    {                                                                                    \
+        return run_once(role, armed, point, side, count);                                \
+    }
+ROLE(producer, PRODUCER, false)
+ROLE(producer_armed, PRODUCER, true)
+ROLE(producer_of_batches, PRODUCER_BATCHES, true)
+ROLE(taker, TAKER, false)
+ROLE(taker_armed, TAKER, true)
+ROLE(taker_of_batches, TAKER_BATCHES, true)
+ROLE(closer, CLOSER, false)
+
+/* Every name there is, both sides, at its first passes and at some later ones: at least so many kills have to find
+ * their point. */
+static void crash(one_run run, int at_least)
+{
     int kills = 0;
     const char *name;
     for (size_t i = 0; (name = cmp_fault_name(i)) != NULL; i++) {
@@ -193,23 +333,20 @@ static int run_all(enum role role)
         for (size_t k = 0; k < i && !seen; k++) seen = strcmp(name, cmp_fault_name(k)) == 0;
         if (seen || strncmp(name, "test.", 5) == 0) continue;
         for (enum cmp_fault_side side = CMP_FAULT_BEFORE; side <= CMP_FAULT_AFTER; side++)
-            for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
-                if (!run_once(role, name, side, counts[k])) break;
+            for (size_t k = 0; k < sizeof passes / sizeof *passes; k++) {
+                if (!run(name, side, passes[k])) break;
                 kills++;
             }
     }
-    return kills;
-}
-
-static void crash(enum role role, int at_least)
-{
-    int kills = run_all(role);
     if (kills < at_least) test_fail(__FILE__, __LINE__, "only %d kills found their point", kills);
-    fprintf(stderr, "role %d: %d kills\n", (int)role, kills);
 }
 
-TEST(producer_killed_at_every_store) { crash(PRODUCER, 60); }
-TEST(producer_of_batches_killed_at_every_store) { crash(PRODUCER_BATCHES, 60); }
-TEST(taker_killed_at_every_store) { crash(TAKER, 50); }
-TEST(taker_of_batches_killed_at_every_store) { crash(TAKER_BATCHES, 50); }
-TEST(immediate_shutdown_killed_at_every_store) { crash(CLOSER, 20); }
+TEST(producer_killed_at_every_store) { crash(producer, 60); }
+TEST(producer_to_an_armed_queue_killed_at_every_store) { crash(producer_armed, 60); }
+TEST(producer_of_batches_killed_at_every_store) { crash(producer_of_batches, 60); }
+TEST(taker_killed_at_every_store) { crash(taker, 50); }
+TEST(taker_from_an_armed_queue_killed_at_every_store) { crash(taker_armed, 50); }
+TEST(taker_of_batches_killed_at_every_store) { crash(taker_of_batches, 50); }
+TEST(immediate_shutdown_killed_at_every_store) { crash(closer, 20); }
+TEST(sleeping_taker_killed_at_every_store) { crash(run_takers, 20); }
+TEST(sleeping_producer_killed_at_every_store) { crash(run_producers, 20); }
