@@ -10,11 +10,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `support`, whatever the import mode
 
-from support import leaks, places
+pytest.register_assert_rewrite("support")
+
+from support import leaks, places  # noqa: E402
 
 places.make_cmp_importable()
 
-import cmp
+import cmp  # noqa: E402
 
 IMPLEMENTATIONS = {"stdlib": multiprocessing, "cmp": cmp}
 

@@ -245,6 +245,22 @@ def test_one_death_in_an_initializer_is_made_good(tmp_path):
         assert pool.map(double, range(10), 1) == [2 * i for i in range(10)]
 
 
+@pytest.mark.parametrize("tasks", [1, 3, 40])
+def test_closed_pool_starts_no_worker_in_vain(tasks):
+    """Its idle workers leave while others still work: that is no reason for new ones."""
+    pool = cmp.Pool(3)
+    before = {worker.pid for worker in pool._pool}
+    results = [pool.apply_async(sleep_for, (0.3 if number == 0 else 0.001,)) for number in range(tasks)]
+    pool.close()
+    seen = set()
+    while not all(result.ready() for result in results):
+        seen |= {child.pid for child in cmp.active_children()}
+        time.sleep(0.01)
+    pool.join()
+    assert seen <= before
+    assert {worker.pid for worker in pool._pool} == before
+
+
 def test_killed_worker_in_a_callback_job_calls_the_error_callback():
     errors = []
     with cmp.Pool(1) as pool:

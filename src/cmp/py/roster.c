@@ -153,7 +153,8 @@ static int exitcode_of(PyObject *process)
 static bool wants_workers(const struct cmpy_engine *engine)
 {
     if (engine->last_words != NULL || engine->pool_state == CMPY_POOL_TERMINATE) return false;
-    return engine->pool_state == CMPY_POOL_RUN || engine->book.count > 0 || PyList_GET_SIZE(engine->feeds) > 0;
+    /* A closed pool's workers leave when there is nothing to take. What is out then has its worker. */
+    return engine->pool_state == CMPY_POOL_RUN || PyList_GET_SIZE(engine->feeds) > 0 || cmp_queue_size(&engine->tasks) > 0;
 }
 
 /* Out of the books at once; out of Pool._pool to make room for another, as in the stdlib: the list of a pool that has
