@@ -349,10 +349,7 @@ static int lead(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int
     struct taking t;
     t.queue = &engine->results;
     for (;;) {
-        if (engine->nended > 0) {
-            if (cmpy_roster_settle(engine, drain_led) < 0) return -1;
-            cmpy_supervisor_kick(); /* it judges whether the pool is over now */
-        }
+        if (engine->nended > 0 && cmpy_roster_settle(engine, drain_led) < 0) return -1;
         if (done(arg)) return 0;
         if (!engine->open) return 1;
         engine->seen = cmp_load(&engine->news, relaxed);

@@ -35,6 +35,7 @@ struct cmpy_worker {
     PyObject *process;   /* NULL: the slot is free */
     int fd;              /* its sentinel, the process object's; -1: none */
     bool ended;          /* its exit code is known; settled by whoever leads next */
+    bool settled;        /* ended, and its claim seen to: the supervisor frees the slot */
     int pid, exitcode;
     int64_t ended_ns;
 };

@@ -1,8 +1,12 @@
 #include "py/parcel.h"
 
+#include "os/clock.h"
 #include "py/decode.h"
 
 #include <string.h>
+#include <time.h>
+
+#define INTERRUPT_NS (50 * CMP_MS)
 
 static struct cmpy_parcel *allocate(size_t size)
 {
@@ -144,6 +148,21 @@ failed:
     return NULL;
 }
 
+/* Ctrl-C goes to the whole group, and a worker's answer to it may overtake the signal on its way to this process. What
+ * it did to the task is not what the user should hear: the signal's own exception is, if it comes. */
+static int await_signal(void)
+{
+    int64_t end_ns = cmp_now_ns() + INTERRUPT_NS;
+    do {
+        if (PyErr_CheckSignals() < 0) return -1;
+        struct timespec pause = cmp_timespec(CMP_MS);
+        Py_BEGIN_ALLOW_THREADS
+        (void)nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS
+    } while (cmp_now_ns() < end_ns);
+    return PyErr_CheckSignals();
+}
+
 static int open_bytes(struct cmpy_state *state, struct cmpy_parcel *parcel, bool *success, PyObject **value)
 {
     struct cmpy_source source = {.bytes = parcel->data, .size = parcel->size};
@@ -151,6 +170,7 @@ static int open_bytes(struct cmpy_state *state, struct cmpy_parcel *parcel, bool
     struct cmpy_result_header header = {.status = CMPY_RESULT_VALUE};
     if (at != NULL) memcpy(&header, at, sizeof header);
     *success = header.status == CMPY_RESULT_VALUE;
+    if (header.interrupted && await_signal() < 0) return -1;
     *value = *success ? cmpy_decode(state, &source) : open_error(state, &source);
     if (*value == NULL) {
         if (is_ours()) return -1;

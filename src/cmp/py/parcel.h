@@ -37,7 +37,7 @@ struct cmpy_parcel {
 enum cmpy_result_status { CMPY_RESULT_VALUE, CMPY_RESULT_ERROR };
 struct cmpy_result_header {
     uint32_t status;
-    uint32_t reserved;
+    uint32_t interrupted; /* 1: the exception is KeyboardInterrupt */
 };
 
 /* Takes over what `taken` holds. NULL with MemoryError (what was taken is released). */

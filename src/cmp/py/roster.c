@@ -265,11 +265,21 @@ static void settle_one(struct cmpy_engine *engine, uint32_t slot)
         }
         Py_DECREF(task.job);
     }
-    PyObject *process = worker->process;
-    *worker = (struct cmpy_worker){.fd = -1};
+    worker->settled = true;
     engine->nended--;
-    cmp_pooltable_close(engine->table, slot);
-    Py_DECREF(process);
+}
+
+/* Only here, in the supervisor's thread: with a process object go weak references, whose callbacks are Python code, and
+ * a Ctrl-C that the main thread notices in there is lost. */
+static void free_settled(struct cmpy_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->nslots; i++) {
+        if (!engine->workers[i].settled) continue;
+        PyObject *process = engine->workers[i].process;
+        engine->workers[i] = (struct cmpy_worker){.fd = -1};
+        cmp_pooltable_close(engine->table, i);
+        Py_DECREF(process);
+    }
 }
 
 int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engine *))
@@ -279,7 +289,7 @@ int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engi
     while (engine->nended > 0) {
         int n = 0;
         for (uint32_t i = 0; i < engine->nslots && n < 64; i++)
-            if (engine->workers[i].ended) slots[n++] = i;
+            if (engine->workers[i].ended && !engine->workers[i].settled) slots[n++] = i;
         Py_BEGIN_ALLOW_THREADS
         /* A lock that the dead one held is repaired now, or has been by whoever holds it. */
         if (cmp_queue_freeze(&engine->tasks) == 0) cmp_queue_thaw(&engine->tasks);
@@ -287,6 +297,7 @@ int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engi
         Py_END_ALLOW_THREADS
         if (drain(engine) < 0) return -1;
         for (int i = 0; i < n; i++) settle_one(engine, slots[i]);
+        cmpy_supervisor_kick(); /* it frees the slots, and judges whether the pool is over now */
     }
     return 0;
 }
@@ -316,6 +327,7 @@ void cmpy_roster_tend(struct cmpy_engine *engine, int64_t *again_ns)
         if (engine->led) cmpy_engine_news(engine); /* the leader settles it */
         else if (cmpy_engine_drain(engine) < 0) PyErr_WriteUnraisable(NULL);
     }
+    free_settled(engine);
     replace(engine, again_ns);
     cmpy_engine_unpin(engine);
 }

@@ -98,9 +98,9 @@ static PyObject *run(struct job *job)
 
 /* --- answering --- */
 
-static int begin(struct cmpy_sink *sink, enum cmpy_result_status status)
+static int begin(struct cmpy_sink *sink, enum cmpy_result_status status, bool interrupted)
 {
-    struct cmpy_result_header header = {.status = status};
+    struct cmpy_result_header header = {.status = status, .interrupted = interrupted};
     return cmpy_sink_raw(sink, &header, sizeof header);
 }
 
@@ -129,7 +129,8 @@ static int encode_error(struct cmpy_state *state, struct cmpy_sink *sink, PyObje
 {
     PyObject *text = make("remote_text", error, NULL), *sent = NULL;
     if (text != NULL) sent = make("sendable", error, NULL);
-    int code = text == NULL || sent == NULL ? -1 : begin(sink, CMPY_RESULT_ERROR);
+    bool interrupted = PyErr_GivenExceptionMatches(error, PyExc_KeyboardInterrupt);
+    int code = text == NULL || sent == NULL ? -1 : begin(sink, CMPY_RESULT_ERROR, interrupted);
     if (code == 0) code = cmpy_encode(state, sink, text);
     if (code == 0) code = cmpy_encode(state, sink, sent);
     Py_XDECREF(text);
@@ -140,7 +141,7 @@ static int encode_error(struct cmpy_state *state, struct cmpy_sink *sink, PyObje
 static int encode_outcome(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *result, PyObject *error)
 {
     if (error != NULL) return encode_error(state, sink, error);
-    int code = begin(sink, CMPY_RESULT_VALUE);
+    int code = begin(sink, CMPY_RESULT_VALUE, false);
     return code == 0 ? cmpy_encode(state, sink, result) : code;
 }
 
@@ -150,7 +151,7 @@ static int encode_failure(struct cmpy_state *state, struct cmpy_sink *sink, PyOb
     PyObject *why = fetch();
     PyObject *error = make("MaybeEncodingError", why, unsent);
     Py_DECREF(why);
-    int code = error == NULL ? -1 : begin(sink, CMPY_RESULT_ERROR);
+    int code = error == NULL ? -1 : begin(sink, CMPY_RESULT_ERROR, false);
     if (code == 0) code = cmpy_encode(state, sink, Py_None);
     if (code == 0) code = cmpy_encode(state, sink, error);
     Py_XDECREF(error);
