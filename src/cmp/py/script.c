@@ -31,14 +31,55 @@ static PyObject *script_run_stdin(PyObject *module, PyObject *unused)
     return PyLong_FromLong(PyRun_AnyFileExFlags(stdin, "<stdin>", 0, &flags) != 0);
 }
 
-static PyObject *script_run_string(PyObject *module, PyObject *argument)
+#if PY_VERSION_HEX >= 0x030D0000
+
+/* From 3.13 on tracebacks show the lines of a -c program, which linecache has been told; a matter of looks, so that
+ * an error in it is none. */
+static void show_lines(PyObject *code, PyObject *text)
+{
+    PyObject *linecache = PyImport_ImportModule("linecache"), *done = NULL;
+    if (linecache != NULL) {
+        int by_code = PyObject_HasAttrString(linecache, "_code_key"); /* else by the name of the file */
+        done = by_code ? PyObject_CallMethod(linecache, "_register_code", "OOs", code, text, "<string>")
+                       : PyObject_CallMethod(linecache, "_register_code", "sOs", "<string>", text, "<string>");
+    }
+    Py_XDECREF(done);
+    Py_XDECREF(linecache);
+    PyErr_Clear();
+}
+
+static int run_string(PyObject *text, const char *utf8, PyCompilerFlags *flags)
+{
+    PyObject *main_module = PyImport_AddModule("__main__"); /* borrowed */
+    PyObject *globals = main_module == NULL ? NULL : PyModule_GetDict(main_module), *result = NULL;
+    PyObject *code = globals == NULL ? NULL : Py_CompileStringExFlags(utf8, "<string>", Py_file_input, flags, -1);
+    if (code != NULL) {
+        show_lines(code, text);
+        result = PyEval_EvalCode(code, globals, globals);
+    }
+    Py_XDECREF(code);
+    Py_XDECREF(result);
+    if (result == NULL) PyErr_Print();
+    return result == NULL;
+}
+
+#else
+
+static int run_string(PyObject *text, const char *utf8, PyCompilerFlags *flags)
+{
+    (void)text;
+    return PyRun_SimpleStringFlags(utf8, flags) != 0;
+}
+
+#endif
+
+static PyObject *script_run_string(PyObject *module, PyObject *text)
 {
     (void)module;
     PyCompilerFlags flags = _PyCompilerFlags_INIT;
     flags.cf_flags |= PyCF_IGNORE_COOKIE; /* the text is a str already, whatever its first line says */
-    const char *text = PyUnicode_AsUTF8(argument);
-    if (text == NULL) return NULL;
-    return PyLong_FromLong(PyRun_SimpleStringFlags(text, &flags) != 0);
+    const char *utf8 = PyUnicode_AsUTF8(text);
+    return utf8 == NULL ? NULL : PyLong_FromLong(run_string(text, utf8, &flags));
 }
 
 static PyObject *script_run_module(PyObject *module, PyObject *args)
