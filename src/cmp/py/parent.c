@@ -83,6 +83,16 @@ out:
     return self;
 }
 
+static int set_sentinel(PyObject *self, PyObject *value, void *closure)
+{
+    (void)closure;
+    PyObject *dict = PyObject_GenericGetDict(self, NULL);
+    if (dict == NULL) return -1;
+    int code = value == NULL ? PyDict_DelItemString(dict, "_sentinel") : PyDict_SetItemString(dict, "_sentinel", value);
+    Py_DECREF(dict);
+    return code;
+}
+
 static bool same(PyObject *one, PyObject *name_of_one, PyObject *other, PyObject *name_of_other)
 {
     PyObject *a = PyObject_GetAttr(one, name_of_one), *b = PyObject_GetAttr(other, name_of_other);
@@ -100,7 +110,7 @@ bool cmpy_parent_fits(struct cmpy_state *state, PyObject *parent, PyObject *proc
 }
 
 static PyGetSetDef parent_getset[] = {
-    {"_sentinel", parent_sentinel, NULL, "A descriptor that is readable once the parent has ended.", NULL},
+    {"_sentinel", parent_sentinel, set_sentinel, "A descriptor that is readable once the parent has ended.", NULL},
     {0},
 };
 

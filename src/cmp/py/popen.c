@@ -9,6 +9,7 @@
 #include "py/wait.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <structmember.h>
@@ -24,6 +25,7 @@ struct popen {
     bool ended;
     int exitcode;    /* once ended */
     int sentinel;    /* a descriptor of our own, or -1 */
+    int childs_sentinel; /* the write end of the pipe by which the child sees us end, where there are no pidfds; or -1 */
     PyObject *given; /* the pipe that a launcher of the stdlib's made, or NULL; used where there are no pidfds */
     PyObject *weakrefs;
 };
@@ -66,6 +68,17 @@ static int wait_for_sentinel(void *arg, int64_t deadline_ns)
 
 /* ---- the sentinel ---- */
 
+static bool pidfds_work(void)
+{
+    static int answer = -1; /* the kernel does not change its mind */
+    if (answer < 0) {
+        int fd = -1, code = cmp_pidfd_open(getpid(), &fd);
+        answer = code != -ENOSYS;
+        if (code == 0) close(fd);
+    }
+    return answer > 0;
+}
+
 /* An always readable descriptor: for a child that has ended and left nothing to open. */
 static int open_ended(int *fd)
 {
@@ -90,9 +103,9 @@ static int open_sentinel(struct popen *self)
 static PyObject *popen_get_sentinel(struct popen *self, void *closure)
 {
     (void)closure;
+    if (self->given != NULL && !pidfds_work()) return Py_NewRef(self->given);
     if (self->sentinel < 0) {
         int code = open_sentinel(self);
-        if (code == -ENOSYS && self->given != NULL) return Py_NewRef(self->given);
         if (code < 0) return cmpy_raise("Process.sentinel", code);
     }
     return PyLong_FromLong(self->sentinel);
@@ -175,17 +188,18 @@ static PyObject *popen_interrupt(struct popen *self, PyObject *unused)
 
 /* ---- life ---- */
 
-static void close_sentinel(struct popen *self)
+static void close_sentinels(struct popen *self)
 {
-    /* In a forked child the number may be anybody's by now. */
+    /* In a forked child the numbers may be anybody's by now. */
     if (self->sentinel >= 0 && self->owner == getpid()) close(self->sentinel);
-    self->sentinel = -1;
+    if (self->childs_sentinel >= 0 && self->owner == getpid()) close(self->childs_sentinel);
+    self->sentinel = self->childs_sentinel = -1;
 }
 
 static PyObject *popen_close(struct popen *self, PyObject *unused)
 {
     (void)unused;
-    close_sentinel(self);
+    close_sentinels(self);
     Py_RETURN_NONE;
 }
 
@@ -201,9 +215,52 @@ static PyObject *popen_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     (void)kwargs;
     struct popen *self = (struct popen *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
-    self->sentinel = -1;
+    self->sentinel = self->childs_sentinel = -1;
     self->owner = getpid();
     return (PyObject *)self;
+}
+
+/* Where the kernel or a sandbox has no pidfds, there are two pipes as the stdlib has them: each of the two processes
+ * holds one's write end, and the other one's read end becomes readable when that is gone. */
+struct pipes {
+    int child[2], parent[2]; /* named after who holds the write end */
+};
+
+static void close_pipes(struct pipes *pipes)
+{
+    int *ends = pipes->child;
+    for (int i = 0; i < 4; i++)
+        if (ends[i] >= 0) close(ends[i]);
+}
+
+static int make_pipes(struct pipes *pipes)
+{
+    if (pidfds_work()) return 0;
+    if (pipe2(pipes->child, O_CLOEXEC) == 0 && pipe2(pipes->parent, O_CLOEXEC) == 0) return 0;
+    PyErr_SetFromErrno(PyExc_OSError);
+    close_pipes(pipes);
+    return -1;
+}
+
+/* In the child: the write end of its own stays open until it ends. */
+static void keep_childs_ends(struct cmpy_state *state, struct pipes *pipes)
+{
+    if (pipes->child[0] < 0) return;
+    close(pipes->child[0]);
+    close(pipes->parent[1]);
+    PyObject *sentinel = PyLong_FromLong(pipes->parent[0]);
+    if (sentinel != NULL) (void)PyObject_SetAttrString(state->cradle_parent, "_sentinel", sentinel);
+    Py_XDECREF(sentinel);
+    PyErr_Clear();
+}
+
+static void keep_parents_ends(struct popen *self, struct pipes *pipes)
+{
+    if (pipes->child[0] < 0) return;
+    close(pipes->child[1]);
+    close(pipes->parent[0]);
+    self->sentinel = pipes->child[0];
+    self->childs_sentinel = pipes->parent[1];
 }
 
 static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -217,9 +274,18 @@ static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (cmpy_cradle_make(state, process) < 0) return -1;
     int lifeline = cmpy_wants_lifeline(state, process);
     if (lifeline < 0) return -1;
+    struct pipes pipes = {{-1, -1}, {-1, -1}};
+    if (make_pipes(&pipes) < 0) return -1;
     pid_t pid = cmpy_fork(state);
-    if (pid == 0) cmpy_child_run(state, process, lifeline ? self->owner : 0);
-    if (pid < 0) return -1;
+    if (pid == 0) {
+        keep_childs_ends(state, &pipes);
+        cmpy_child_run(state, process, lifeline ? self->owner : 0);
+    }
+    if (pid < 0) {
+        close_pipes(&pipes);
+        return -1;
+    }
+    keep_parents_ends(self, &pipes);
     self->pid = pid;
     return 0;
 }
@@ -242,7 +308,7 @@ static void popen_dealloc(struct popen *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs((PyObject *)self);
-    close_sentinel(self);
+    close_sentinels(self);
     (void)popen_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
