@@ -74,6 +74,10 @@ matrix-far:  ## the C layers' tests with every C compiler and library at hand (g
 	    command -v $$cc >/dev/null || { echo "(no $$cc here)"; continue; }; \
 	    echo "with $$cc:"; $(MAKE) -s -C tests/c CC=$$cc || exit 1; done
 
+.PHONY: matrix
+matrix:  ## build and test on every CPython and C compiler found: make matrix MATRIX="tests/unit"
+	@mkdir -p build && tools/matrix $(MATRIX)
+
 layers:  ## includes point down, headers stand alone, atomics go through the macros
 	@CC="$(CC)" $(PYTHON) tools/layers.py
 	@$(PYTHON) tools/raw_atomics.py
