@@ -115,9 +115,8 @@ def test_apply_async_takes_positional_and_named_arguments(three):
 
 
 def test_apply_async_does_not_wait(three):
-    began = time.monotonic()
-    result = three.apply_async(pid_after, (0.5,))
-    assert time.monotonic() - began < 0.4 and not result.ready()
+    result = three.apply_async(pid_after, (1,))
+    assert not result.ready()
     result.get(PATIENCE_S)
 
 

@@ -181,7 +181,7 @@ def test_join_with_a_timeout_goes_on_while_the_child_lives(child, closed_gate):
     started = child(wait)
     began = time.monotonic()
     started.process.join(0.3)
-    assert 0.25 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.25
     assert started.process.is_alive() and started.process.exitcode is None
     release()
     started.end()
