@@ -66,8 +66,9 @@ torture-c:  ## the same in C, on one queue: random kills and stops for TORTURE_S
 	    $(MAKE) -s -C tests/c CC="$(CC)" TESTS=torture_queue
 
 fuzz:  ## hostile bytes for the C layers (clang), FUZZ_S seconds a target (60)
-	@if command -v clang >/dev/null; then $(MAKE) -s -C tests/fuzz FUZZ_S=$(or $(FUZZ_S),60); \
-	    else echo "fuzz: no clang here, skipped"; fi
+	@if echo 'int LLVMFuzzerTestOneInput(const char *b, long n) { return b && n < 0; }' | \
+	        clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; then $(MAKE) -s -C tests/fuzz FUZZ_S=$(or $(FUZZ_S),60); \
+	    else echo "fuzz: no clang with libFuzzer here, skipped"; fi
 
 matrix-far:  ## the C layers' tests with every C compiler and library at hand (gcc, clang, musl)
 	@for cc in gcc clang musl-gcc; do \
@@ -100,7 +101,7 @@ conformance-short: build  ## CPython's own suite, fork
 	$(call conform,fork,--jobs 2)
 
 check: FUZZ_S = 3
-check: layers test-c asan tsan crash fuzz test conformance-short  ## everything a change has to pass
+check: layers test-c asan tsan crash fuzz conformance-short test  ## everything a change has to pass
 
 clean:  ## remove what was built
 	rm -rf build $(VENV) cmp/*.so *.egg-info

@@ -39,7 +39,7 @@ def failures(results: list[dict]) -> tuple[dict[str, str], list[str]]:
 def main(tool: str, *options: str) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
-        command = [sys.executable, tool, "--target", "cmp", "--path", str(ROOT), "--json", str(report)]
+        command = [sys.executable, str(Path(tool).resolve()), "--target", "cmp", "--path", str(ROOT), "--json", str(report)]
         subprocess.run([*command, "--log-dir", scratch, *options], cwd=scratch, stdout=subprocess.DEVNULL)
         outcome = json.loads(report.read_text())
     failed, left = failures(outcome["results"])
