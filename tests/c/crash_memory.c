@@ -97,6 +97,31 @@ TEST(user_of_memory_killed_at_every_store)
     crash_everywhere(kill_user, NULL, 150);
 }
 
+static void get_one_stopped_at_the_new_extent(void *arg)
+{
+    (void)arg;
+    CHECK_EQ(cmp_fault_arm("extent.publish", CMP_FAULT_AFTER, 0, SIGSTOP), 0);
+    (void)get(60 * KIB);
+}
+
+/* Others may take all of an extent before the one that added it comes to take its part: it adds another. */
+TEST(new_extent_that_others_have_used_up_is_no_lack_of_memory)
+{
+    cmp_ref block;
+    uint64_t warm;
+    int status, code;
+    CHECK_EQ(cmp_segment_create(&segment, 256, "test"), 0);
+    pid_t child = test_child(get_one_stopped_at_the_new_extent, NULL);
+    CHECK_EQ(waitpid(child, &status, WUNTRACED), child);
+    CHECK(WIFSTOPPED(status));
+    do code = cmp_block_alloc(&segment, 60 * KIB, true, &block, &warm);
+    while (code == 0);
+    CHECK_EQ(code, -EBUSY); /* whoever is stopped there holds the lock of growth */
+    CHECK_EQ(kill(child, SIGCONT), 0);
+    test_join(child);
+    cmp_segment_close(&segment);
+}
+
 /* --- the one who cleans up is killed too --- */
 
 static void hold_and_die(void *arg)

@@ -111,13 +111,15 @@ static int make_room(struct request *r)
 {
     if (prepare(r)) return 0;
     if (!r->try_only && cmp_sweep_dead(r->segment) > 0) return 0;
-    int code = cmp_extent_add(r->segment, carve_bytes(r), r->seen, r->try_only);
+    uint32_t seen = r->seen;
+    int code = cmp_extent_add(r->segment, carve_bytes(r), seen, r->try_only);
     if (code == -ENOMEM && !r->squeezed) {
         r->squeezed = true;
         return 0;
     }
     if (code < 0) return code;
-    return prepare(r) || cmp_extent_count(r->segment) != r->seen ? 0 : -ENOMEM;
+    /* The new extent may be full by now, others being quicker: that is no lack of memory. */
+    return prepare(r) || cmp_extent_count(r->segment) != seen ? 0 : -ENOMEM;
 }
 
 int cmp_block_alloc(struct cmp_segment *segment, uint64_t size, bool try_only, cmp_ref *out, uint64_t *warm_bytes)
