@@ -195,6 +195,8 @@ class Arena:
         victim = victim or self.dice.choice(self.crew)
         self.crew.remove(victim)
         os.kill(victim.pid, sign)
+        if sign != signal.SIGKILL:
+            os.kill(victim.pid, signal.SIGCONT)  # one that is stopped would not see it
         code = self.join(victim)
         assert code in (0, -sign), f"it had ended by itself, with {code} ({self.role}, seed {self.seed})"
         if code != 0:

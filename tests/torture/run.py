@@ -20,7 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
-from torture import harness, locks, managers, pools, queues, waits  # noqa: E402
+from torture import harness, locks, managers, mixed, pools, queues, waits  # noqa: E402
 
 ROLES: dict[str, Callable[[harness.Arena], None]] = {
     "producer": queues.producers,
@@ -32,6 +32,7 @@ ROLES: dict[str, Callable[[harness.Arena], None]] = {
     "condition": waits.conditions,
     "event": waits.events,
     "barrier": waits.barriers,
+    "mixed": mixed.crowd,
 }
 GRACE_S = 90  # for the end of a role's last round, hangs dumped
 
