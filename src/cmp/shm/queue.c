@@ -308,5 +308,6 @@ static int look_for_idle(void *arg)
 int cmp_queue_join(struct cmp_queue *queue, int64_t deadline_ns)
 {
     struct joining joining = {.queue = queue, .tail = cmp_load(&queue->shm->tail, acquire)};
-    return cmp_eventcount_wait(&queue->shm->dones_ec, look_for_idle, NULL, &joining, deadline_ns, 0, NULL);
+    return cmp_eventcount_wait(&queue->shm->dones_ec, look_for_idle, NULL, &joining, deadline_ns, 0,
+                               &queue->for_dones);
 }

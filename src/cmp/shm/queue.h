@@ -41,7 +41,7 @@ struct cmp_queue {
     void *look_arg;
     struct cmp_queue *next;          /* the segment's list of handles */
     _Atomic uint32_t met_dead;       /* a dead holder was met, and nobody has swept since */
-    struct cmp_spin for_items, for_room;
+    struct cmp_spin for_items, for_room, for_dones;
 };
 
 size_t cmp_queue_shm_size(void);
