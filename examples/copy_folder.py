@@ -59,9 +59,7 @@ def main():
         copy_folder(source, target)
         files = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
         _, wrong, failed = filecmp.cmpfiles(source, target, files, shallow=False)
-        print(
-            "wrong copies:", len(wrong) + len(failed), "empty folder copied:", (target / "nothing").is_dir()
-        )
+        print("wrong copies:", len(wrong) + len(failed), "empty folder copied:", (target / "nothing").is_dir())
 
 
 if __name__ == "__main__":

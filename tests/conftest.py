@@ -14,6 +14,7 @@ pytest.register_assert_rewrite("support")
 
 from support import leaks, places  # noqa: E402
 
+leaks.take_a_shm_of_our_own()
 places.make_cmp_importable()
 
 import cmp  # noqa: E402

@@ -57,9 +57,7 @@ def difference(left: Any, right: Any) -> str | None:
         elif isinstance(a, Plain):
             todo.append((f"{place}.content", a.content, b.content))
         elif isinstance(a, float):
-            if not (a == b or (math.isnan(a) and math.isnan(b))) or math.copysign(1, a) != math.copysign(
-                1, b
-            ):
+            if not (a == b or (math.isnan(a) and math.isnan(b))) or math.copysign(1, a) != math.copysign(1, b):
                 return f"{place}: {a!r} against {b!r}"
         elif a != b:
             return f"{place}: {a!r:.60} against {b!r:.60}"

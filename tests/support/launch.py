@@ -32,9 +32,7 @@ def command(way: str, script: Path) -> list[str]:
     return [sys.executable, str(script)]
 
 
-def run(
-    program: Program, way: str, notes: Path, place: Path, *, tty=False, without: Repair | None = None
-) -> Run:
+def run(program: Program, way: str, notes: Path, place: Path, *, tty=False, without: Repair | None = None) -> Run:
     """Runs one program in `place`, a folder that does not exist yet."""
     place.mkdir(parents=True)
     if program.broken:
@@ -51,15 +49,11 @@ def run(
     env = {"PYTHONUNBUFFERED": "1"} if program.until and not tty else {}
     if way == ALONE:
         env["PYTHONPATH"] = str(poison.folder(place / "poison"))
-    ended = session.run(
-        command(way, script), stdin=stdin, tty=tty, until=program.until, timeout=45, cwd=place, env=env
-    )
+    ended = session.run(command(way, script), stdin=stdin, tty=tty, until=program.until, timeout=45, cwd=place, env=env)
     return Run(ended, way, tty, notes, folder)
 
 
-def run_all(
-    jobs: list[tuple[Program, str, bool]], notes: Path, place: Path
-) -> dict[tuple[str, str, bool], Run]:
+def run_all(jobs: list[tuple[Program, str, bool]], notes: Path, place: Path) -> dict[tuple[str, str, bool], Run]:
     """Runs (program, way, tty) jobs side by side, the long ones first."""
     jobs = sorted(jobs, key=lambda job: not job[0].until)
     with ThreadPoolExecutor(AT_ONCE) as threads:

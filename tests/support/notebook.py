@@ -75,9 +75,7 @@ def _dedent(lines: list[str]) -> str:
 
 def with_import_form(program: str) -> str:
     """The program with nothing but its import lines changed: the other way to use cmp."""
-    program, plain = re.subn(
-        r"(?m)^import multiprocessing(?=[ \t]*(,|$))", "import cmp as multiprocessing", program
-    )
+    program, plain = re.subn(r"(?m)^import multiprocessing(?=[ \t]*(,|$))", "import cmp as multiprocessing", program)
     program, names = re.subn(r"(?m)^from multiprocessing import\b", "from cmp import", program)
     assert plain + names == 1, f"{plain + names} import lines"
     return program

@@ -24,9 +24,7 @@ def make_cmp_importable() -> None:
     try:
         import cmp._core  # noqa: F401
     except ImportError as error:
-        pytest.exit(
-            NO_CORE.format(python=sys.executable, error=error), returncode=pytest.ExitCode.USAGE_ERROR
-        )
+        pytest.exit(NO_CORE.format(python=sys.executable, error=error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 def child_environment(**more: str) -> dict[str, str]:

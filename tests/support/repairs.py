@@ -43,9 +43,7 @@ REPAIRS = [
     _full_width("002", 164, "，", ","),
     _full_width("002", 170, "：", ":"),
     Repair("004", 12, "**", "", "bold type"),
-    Repair(
-        "004", 12, "import Process", "import Process\nfrom time import sleep", "missing import", "NameError"
-    ),
+    Repair("004", 12, "import Process", "import Process\nfrom time import sleep", "missing import", "NameError"),
     _annotation("004", 13, "multi"),
     _annotation("004", 14, "1、"),
     _annotation("004", 15, "2、"),

@@ -73,8 +73,7 @@ def run(
     """Runs argv to its end, or with `until` (regular expressions that must all have matched, or a question about
     the output) up to the point where it is true, and then presses Ctrl-C."""
     if until is not None and not callable(until):
-        patterns = [re.compile(p, re.MULTILINE) for p in until]
-        until = lambda text: all(p.search(text) for p in patterns)
+        until = _all_match(until)
     started = time.monotonic()
     running = _Running([os.fspath(a) for a in argv], stdin, tty, cwd, child_environment(**(env or {})))
     try:
@@ -87,6 +86,11 @@ def run(
         running.destroy()
     out, err = (bytes(b).decode("utf-8", "replace") for b in running.collected)
     return Ended(out, err, running.process.returncode, time.monotonic() - started, timed_out, left)
+
+
+def _all_match(patterns: Sequence[str]) -> Callable[[str], bool]:
+    compiled = [re.compile(pattern, re.MULTILINE) for pattern in patterns]
+    return lambda text: all(pattern.search(text) for pattern in compiled)
 
 
 class _Running:
@@ -110,7 +114,7 @@ class _Running:
             self.slave = None
             self.readers = {
                 os.dup(stream.fileno()): buffer
-                for stream, buffer in zip((self.process.stdout, self.process.stderr), self.collected)
+                for stream, buffer in zip((self.process.stdout, self.process.stderr), self.collected, strict=True)
             }
             try:
                 self.process.stdin.write(stdin.encode())
@@ -147,9 +151,7 @@ class _Running:
         left = []
         for pid in pids:
             try:
-                command = (
-                    Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                )
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
             left.append(f"{pid} {command.strip()}")
