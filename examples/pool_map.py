@@ -20,8 +20,8 @@ def main():
         total = sum(pool.map(count, VERSES), Counter())
         print(total.most_common(3))
         # imap() gives each result as soon as it is its turn, and does not wait for the last one.
-        for verse, words in zip(VERSES, pool.imap(count, VERSES)):
-            print(len(words), "different words:", verse)
+        for number, words in enumerate(pool.imap(count, VERSES), 1):
+            print(f"verse {number}: {len(words)} different words")
 
 
 if __name__ == "__main__":
