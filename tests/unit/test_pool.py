@@ -470,7 +470,9 @@ pool.map_async(time.sleep, [60] * 4, 1)
 def test_control_c_ends_the_program_without_a_storm_of_tracebacks():
     code = """
 import cmp, time
-with cmp.Pool(3) as pool:
+ready = cmp.Barrier(4)
+with cmp.Pool(3, ready.wait) as pool:
+    ready.wait()
     print("ready", *(worker.pid for worker in pool._pool), flush=True)
     pool.map(time.sleep, [60], 1)
 """
