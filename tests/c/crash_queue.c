@@ -4,6 +4,7 @@
 #include "queue_fixture.h"
 
 #include "os/eventfd.h"
+#include "os/clock.h"
 #include "os/fault.h"
 #include "shm/sweep.h"
 
@@ -340,6 +341,39 @@ static void crash(one_run run, int at_least)
     }
     if (kills < at_least) test_fail(__FILE__, __LINE__, "only %d kills found their point", kills);
 }
+
+static void put_and_stop(void *arg)
+{
+    struct run *run = arg;
+    CHECK_EQ(cmp_fault_arm(run->point, CMP_FAULT_AFTER, 0, SIGSTOP), 0);
+    CHECK_EQ(put_sized(&run->fixture.queue, 1, 100000, NEVER), 0);
+    cmp_fault_disarm();
+}
+
+/* A producer that stands still inside an internal lock delays others; their deadlines hold. */
+static void stop_at(const char *point)
+{
+    struct run run = {.point = point};
+    struct cmp_queue *queue = fixture_open(&run.fixture, 0);
+    uint64_t number;
+    int status;
+    pid_t child = test_child(put_and_stop, &run);
+    CHECK_EQ(waitpid(child, &status, WUNTRACED), child);
+    CHECK(WIFSTOPPED(status));
+    CHECK_EQ(put_sized(queue, 2, 100000, cmp_now_ns() + 100 * CMP_MS), -ETIMEDOUT);
+    CHECK_EQ(kill(child, SIGCONT), 0);
+    test_join(child);
+    CHECK_EQ(put_sized(queue, 3, 100000, NEVER), 0);
+    CHECK_EQ(take_number(queue, &number, NEVER), 0);
+    CHECK_EQ(number, 1);
+    CHECK_EQ(take_number(queue, &number, NEVER), 0);
+    CHECK_EQ(number, 3);
+    fixture_close(&run.fixture);
+}
+
+TEST(deadline_holds_while_another_stands_still_in_the_allocator) { stop_at("block.mark"); }
+TEST(deadline_holds_while_another_stands_still_in_growth) { stop_at("extent.used"); }
+TEST(deadline_holds_while_another_stands_still_in_its_put) { stop_at("queue.publish"); }
 
 TEST(producer_killed_at_every_store) { crash(producer, 60); }
 TEST(producer_to_an_armed_queue_killed_at_every_store) { crash(producer_armed, 60); }

@@ -129,7 +129,7 @@ static int locked(struct cmp_segment *segment, int code)
 int cmp_block_lock(struct cmp_segment *segment, bool try_only)
 {
     struct cmp_mutex *mutex = &cmp_block_books(segment)->lock;
-    return locked(segment, try_only ? cmp_mutex_try(mutex) : cmp_mutex_lock(mutex));
+    return locked(segment, try_only ? cmp_mutex_try(mutex) : cmp_mutex_lock_patiently(mutex));
 }
 
 void cmp_block_unlock(struct cmp_segment *segment)

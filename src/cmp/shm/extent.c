@@ -105,7 +105,7 @@ static int add(struct cmp_segment *segment, uint64_t least)
 int cmp_extent_add(struct cmp_segment *segment, uint64_t bytes, uint32_t seen, bool try_only)
 {
     struct cmp_mutex *growth = &segment->shm->growth;
-    int code = try_only ? cmp_mutex_try(growth) : cmp_mutex_lock(growth);
+    int code = try_only ? cmp_mutex_try(growth) : cmp_mutex_lock_patiently(growth);
     if (code == -EOWNERDEAD) {
         (void)cmp_rmw(fetch_add, &segment->shm->repairs, 1, relaxed, "segment.repairs");
         cmp_mutex_repaired(growth); /* every step before the publishing store is as if it had not been */

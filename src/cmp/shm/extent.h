@@ -19,7 +19,8 @@ int cmp_extent_map(struct cmp_segment *segment, uint32_t number, char **at, uint
 
 /* Adds an extent of at least `bytes`: as much as there is already, or, where that much is refused, less. `seen` is the
  * count the caller found no room in: if there are more by now, nothing is added. No lock of the segment may be held;
- * survives a kill anywhere. 0; -ENOMEM; -EBUSY with try_only when another is at it. */
+ * survives a kill anywhere. 0; -ENOMEM; with try_only -EBUSY when another is at it, without -EINTR when
+ * that one stands still. */
 int cmp_extent_add(struct cmp_segment *segment, uint64_t bytes, uint32_t seen, bool try_only);
 
 #endif

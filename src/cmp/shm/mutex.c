@@ -75,6 +75,14 @@ int cmp_mutex_lock_slice(struct cmp_mutex *mutex)
     return -error;
 }
 
+int cmp_mutex_lock_patiently(struct cmp_mutex *mutex)
+{
+    /* More than one: a holder that is merely kept from running on a loaded machine is no reason to start over. */
+    int code = -ETIMEDOUT;
+    for (int slices = 4; code == -ETIMEDOUT && slices > 0; slices--) code = cmp_mutex_lock_slice(mutex);
+    return code == -ETIMEDOUT ? -EINTR : code;
+}
+
 int cmp_mutex_lock(struct cmp_mutex *mutex)
 {
     int code;

@@ -1,6 +1,8 @@
 /* Putting: steps 1 to 6 of the essay in queue_layout.h. */
 #include "shm/queue_layout.h"
 
+#include "os/clock.h"
+
 #include <errno.h>
 
 /* More than this is copied without the GIL (some 3 us; giving the GIL up and taking it again costs 0.1). */
@@ -15,6 +17,12 @@ struct putting {
     size_t prepared;    /* messages whose block is filled, or that need none */
     cmp_ref blocks[CMP_QUEUE_BATCH];
 };
+
+/* What an allocation gave, as a put gives it: a holder that stands still must not outlast the deadline. */
+static int alloc_code(const struct putting *p, int code)
+{
+    return code == -EINTR && cmp_now_ns() >= p->deadline_ns ? -ETIMEDOUT : code;
+}
 
 /* Copies large payloads into blocks of this member; no lock is held. */
 static int prepare(struct putting *p)
@@ -32,7 +40,7 @@ static int prepare(struct putting *p)
             }
             if (code < 0) {
                 if (block != 0) cmp_block_free(segment, block);
-                return code;
+                return alloc_code(p, code);
             }
         }
         p->blocks[p->prepared] = block;
@@ -161,7 +169,7 @@ static int attempt(struct putting *p)
         if (code != -ENOSPC) return code;
         uint64_t bytes = cmp_load(&shm->origin, relaxed) == 0 ? CMP_CHUNK_FIRST_BYTES : CMP_CHUNK_BYTES;
         code = cmp_chunk_create(queue->segment, bytes, p->deadline_ns == 0, &p->spare);
-        if (code < 0) return code;
+        if (code < 0) return alloc_code(p, code);
     }
 }
 
