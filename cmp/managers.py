@@ -221,18 +221,30 @@ class Server(_stdlib.Server):
 
 
 class _Attached:
-    """An object of a manager as this process has it: attached once, used by all its proxies here."""
+    """An object of a manager as this process has it: attached once, used by all its proxies here.
+
+    The manager counts it once for each process, and gets that reference back when the process has done with it.
+    """
 
     def __init__(self, shared: object, life: _core.Life, knock: partial[None]):
         self.shared = shared
         self.life = life
         self.knock = knock
+        self._counted_in = 0  # the process that has the reference: a forked child inherits this, but not that
         if isinstance(shared, _core.ManagedQueue):
             shared._watch(life, knock)
         else:
             _core.watch(shared, life)
             if isinstance(shared, _core.Condition):
                 _core.watch(shared._lock, life)
+
+    def is_counted(self) -> bool:
+        return self._counted_in == os.getpid()
+
+    def count(self, give_back: tuple[object, ...]) -> None:
+        """The manager has counted it for this process; `give_back` are BaseProxy._decref's arguments."""
+        self._counted_in = os.getpid()
+        util.Finalize(self, BaseProxy._decref, args=give_back, exitpriority=10)
 
     def call(self, name: str, args: tuple[object, ...], kwds: dict[str, object]) -> object:
         """A method of a lock or the like; when the manager is gone, what the stdlib's proxy would raise."""
@@ -242,6 +254,24 @@ class _Attached:
 
 
 _attached: WeakValueDictionary[tuple[str, str], _Attached] = WeakValueDictionary()  # by address and ident
+
+# The latest of those that came in a pickle. A worker gets a queue with each task and drops it with the task; two
+# conversations with the manager for each would cost more than the task.
+_kept: dict[tuple[str, str], _Attached] = {}
+_KEPT_MOST = 16
+
+# Who has started a manager drops what he drops at once.
+_started_here: WeakValueDictionary[tuple[int, str], BaseManager] = WeakValueDictionary()
+
+
+def _keep_for_the_next(key: tuple[str, str], attached: _Attached) -> None:
+    if (os.getpid(), key[0]) in _started_here:
+        return
+    _kept.pop(key, None)
+    _kept[key] = attached
+    for other in list(_kept):
+        if len(_kept) > _KEPT_MOST or not _kept[other].life.is_on():
+            _kept.pop(other, None)
 
 
 def _knock(client, address, authkey) -> None:
@@ -268,30 +298,44 @@ class SharedProxy(BaseProxy):
         super().__init__(token, serializer, manager, authkey, exposed, incref, manager_owned)
         if shared is not None:  # a spawned child takes no reference, so what it needs came with the pickle
             self._keep(*shared)
+        if manager is None and self._attached is not None:
+            _keep_for_the_next((self._token.address, self._id), self._attached)
 
     def _incref(self):
         if self._attached is None and not self._owned_by_manager:
             self._attached = _attached.get((self._token.address, self._id))
             if self._attached is None and not isinstance(self._token.address, tuple):
                 return self._attach()
-        return super()._incref()
+        if self._attached is None:
+            return super()._incref()
+        if not self._attached.is_counted():
+            conn = self._Client(self._token.address, authkey=self._authkey)
+            try:
+                dispatch(conn, None, "incref", (self._id,))
+            finally:
+                conn.close()
+            self._counted()
+
+    def _counted(self) -> None:
+        self._idset.add(self._id)
+        state = self._manager and self._manager._state
+        give_back = self._token, self._authkey, state, self._tls, self._idset, self._Client
+        if self._attached is not None:
+            self._attached.count(give_back)
+        else:
+            self._close = util.Finalize(self, BaseProxy._decref, args=give_back, exitpriority=10)
 
     def _attach(self) -> None:
         """_incref() and, on the same connection, the object."""
         conn = self._Client(self._token.address, authkey=self._authkey)
         try:
             parcel = dispatch(conn, None, "attach", (self._id,))
-            self._idset.add(self._id)
-            state = self._manager and self._manager._state
-            self._close = util.Finalize(
-                self,
-                BaseProxy._decref,
-                args=(self._token, self._authkey, state, self._tls, self._idset, self._Client),
-                exitpriority=10,
-            )
-            if parcel is not None:
-                pickle, count = parcel
-                self._keep(*_unpack(pickle, _core.receive_descriptors(conn.fileno(), count)))
+            try:
+                if parcel is not None:
+                    pickle, count = parcel
+                    self._keep(*_unpack(pickle, _core.receive_descriptors(conn.fileno(), count)))
+            finally:
+                self._counted()
         finally:
             conn.close()
 
@@ -394,6 +438,7 @@ class BaseManager(_stdlib.BaseManager):
             super().start(initializer, initargs)
         finally:
             self._ctx = context
+        _started_here[os.getpid(), self._address] = self
 
 
 class SyncManager(BaseManager, _stdlib.SyncManager):

@@ -203,3 +203,31 @@ def test_references_of_a_killed_client_are_given_back():
         assert queue.get() == "still there"
         del queue
         assert manager._number_of_objects() == 0
+
+
+def count_tasks_with(queue) -> int:
+    seen = vars(queue._attached)
+    seen["tasks"] = seen.get("tasks", 0) + 1
+    return seen["tasks"]
+
+
+def test_a_worker_that_gets_a_queue_with_each_task_attaches_it_once():
+    with cmp.Pool(1) as pool, cmp.Manager() as manager:
+        queue = manager.Queue()
+        assert [pool.apply(count_tasks_with, (queue,)) for _ in range(5)] == [1, 2, 3, 4, 5]
+        assert "refcount=2\n" in manager._debug_info()  # ours, and one for all the worker's proxies
+        pool.close()
+        pool.join()
+        wait_until(lambda: "refcount=1\n" in manager._debug_info())
+        del queue
+        assert manager._number_of_objects() == 0
+
+
+def attach_many(queues) -> int:
+    return len(cmp.managers._kept)
+
+
+def test_a_worker_keeps_only_the_latest_queues():
+    with cmp.Pool(1) as pool, cmp.Manager() as manager:
+        queues = [manager.Queue() for _ in range(20)]
+        assert pool.apply(attach_many, (queues,)) == 16
