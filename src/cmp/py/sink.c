@@ -21,7 +21,7 @@ void cmpy_sink_init(struct cmpy_sink *sink)
     sink->views_allocated = CMPY_SINK_VIEWS;
 }
 
-void cmpy_sink_clear(struct cmpy_sink *sink)
+void cmpy_sink_give_back(struct cmpy_sink *sink)
 {
     while (sink->nviews > 0) PyBuffer_Release(&sink->views[--sink->nviews]);
     if (sink->views != sink->views_inline) PyMem_Free(sink->views);
@@ -106,7 +106,7 @@ int cmpy_sink_refer(struct cmpy_sink *sink, Py_buffer *view)
     return 0;
 }
 
-void cmpy_sink_finish(struct cmpy_sink *sink)
+void cmpy_sink_gather(struct cmpy_sink *sink)
 {
     int kept = 0;
     struct iovec last = {(void *)(uintptr_t)sink->part_start, sink->used - sink->part_start};

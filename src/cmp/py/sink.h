@@ -40,16 +40,15 @@ struct cmpy_sink_mark {
 };
 
 void cmpy_sink_init(struct cmpy_sink *sink);
-/* Gives back all memory and views. Any Python code may run (a released buffer's owner may die). */
-void cmpy_sink_clear(struct cmpy_sink *sink);
+/* For cmpy_sink_clear, where there is something to give back. */
+void cmpy_sink_give_back(struct cmpy_sink *sink);
+/* For cmpy_sink_finish, where there is more than one run of bytes. */
+void cmpy_sink_gather(struct cmpy_sink *sink);
 
 /* Copies raw bytes: a caller's own header among the objects (cmpy_source_raw reads it). -1 with MemoryError. */
 int cmpy_sink_raw(struct cmpy_sink *sink, const void *bytes, size_t size);
 /* Refers to `view->buf`; the sink owns the view from now on, also on failure. -1 with MemoryError. */
 int cmpy_sink_refer(struct cmpy_sink *sink, Py_buffer *view);
-/* Closes the last run: parts, nparts and size are valid from here on, and nothing more may be written. */
-void cmpy_sink_finish(struct cmpy_sink *sink);
-
 struct cmpy_sink_mark cmpy_sink_mark(const struct cmpy_sink *sink);
 /* Forgets all that was written since the mark. */
 void cmpy_sink_rewind(struct cmpy_sink *sink, const struct cmpy_sink_mark *mark);
@@ -57,6 +56,33 @@ void cmpy_sink_rewind(struct cmpy_sink *sink, const struct cmpy_sink_mark *mark)
 /* Room for `size` more bytes at bytes + used, made by cmpy_sink_reserve (inline: it is met several times for each
  * object of a message). -1 with MemoryError. */
 int cmpy_sink_grow(struct cmpy_sink *sink, size_t size);
+
+/* Closes the last run: parts, nparts and size are valid from here on, and nothing more may be written. Inline, as is
+ * clearing: most messages are one short run, and then both are a few stores. */
+static inline void cmpy_sink_finish(struct cmpy_sink *sink)
+{
+    if (sink->nparts > 0 || sink->used == 0) {
+        cmpy_sink_gather(sink);
+        return;
+    }
+    sink->parts[0].iov_base = sink->bytes;
+    sink->parts[0].iov_len = sink->used;
+    sink->nparts = 1;
+    sink->size = sink->used;
+}
+
+/* Gives back all memory and views. Any Python code may run (a released buffer's owner may die). */
+static inline void cmpy_sink_clear(struct cmpy_sink *sink)
+{
+    if (sink->bytes != sink->bytes_inline || sink->parts != sink->parts_inline || sink->views != NULL) {
+        cmpy_sink_give_back(sink);
+        return;
+    }
+    sink->nparts = 0;
+    sink->used = 0;
+    sink->part_start = 0;
+    sink->outside = 0;
+}
 
 static inline int cmpy_sink_reserve(struct cmpy_sink *sink, size_t size)
 {
