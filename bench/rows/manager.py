@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from bench.registry import Limits, Timing, row
+from bench.rows.pool import WORKERS
 from bench.rows.queue import flow
 
 
@@ -33,3 +34,25 @@ def put_get(mp: Any, size: int) -> Timing:
 def ints(mp: Any, size: int) -> Timing:
     with mp.Manager() as manager:
         return flow(mp, manager.Queue(), size, 1, 1)
+
+
+def _report(progress: Any, number: int) -> None:
+    progress.put(number)
+
+
+@row("manager: a Queue with each task of a Pool", size=500, tiny=10)
+def with_each_task(mp: Any, size: int) -> Timing:
+    """The usual shape of a progress display: a pool's tasks report through a queue that each is given."""
+    with mp.Manager() as manager, mp.Pool(WORKERS) as pool:
+        progress = manager.Queue()
+        pool.apply(_report, (progress, 0))
+        progress.get()
+        begin = time.perf_counter()
+        for number in range(size):
+            pool.apply_async(_report, (progress, number))
+        total = sum(progress.get() for _ in range(size))
+        seconds = time.perf_counter() - begin
+        assert total == size * (size - 1) // 2
+        pool.close()
+        pool.join()
+    return Timing(seconds, size)
