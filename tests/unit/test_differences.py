@@ -1,0 +1,91 @@
+"""Lines of docs/DIFFERENCES.md that no other test holds."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+import cmp
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def test_every_line_names_tests_that_exist():
+    text = (TESTS.parent / "docs" / "DIFFERENCES.md").read_text()
+    folder, named = None, 0
+    for file, c_file, test in re.findall(r"`(?:([a-z/_]+\.py)?::|(c/\w+\.c): )(\w+)`", text):
+        folder = c_file or file or folder
+        kind = rf"TEST\({test}\)" if folder.endswith(".c") else rf"def {test}\("
+        assert re.search(kind, (TESTS / folder).read_text()), f"{folder} has no {test}"
+        named += 1
+    lines = re.findall(r"^\| \*\*D(\d+)\*\*.*", text, re.MULTILINE)
+    assert sorted(map(int, lines)) == list(range(1, len(lines) + 1))
+    assert named > len(lines)
+
+
+def test_default_size_of_a_pool_follows_affinity():
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        with cmp.Pool() as pool:
+            assert pool._processes == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_barrier_is_a_type_of_its_own():
+    assert not isinstance(cmp.Barrier(2), threading.Barrier)
+    public = {name for name in dir(threading.Barrier) if not name.startswith("_")}
+    assert public <= set(dir(cmp.Barrier(2)))
+
+
+def test_barrier_has_at_most_65535_parties():
+    assert cmp.Barrier(65535).parties == 65535
+    with pytest.raises(ValueError, match="at most 65535 parties"):
+        cmp.Barrier(65536)
+
+
+def test_infinite_timeout_waits():
+    lock = cmp.Lock()
+    lock.acquire()
+    release = threading.Timer(0.05, lock.release)  # later than the wait begins
+    release.start()
+    assert lock.acquire(timeout=float("inf")) is True
+    release.join()
+
+
+def test_condition_has_no_private_counters():
+    assert not {"_sleeping_count", "_woken_count", "_wait_semaphore"} & set(dir(cmp.Condition()))
+
+
+def test_proxy_of_a_queue_is_a_class_of_its_own():
+    with cmp.Manager() as manager:
+        assert type(manager.Queue()) is cmp.managers.QueueProxy
+        assert type(manager.JoinableQueue()) is cmp.managers.QueueProxy
+
+
+def test_words_of_a_managers_semaphore_and_condition():
+    with cmp.Manager() as manager:
+        with pytest.raises(ValueError, match="semaphore or lock released too many times"):
+            manager.BoundedSemaphore(1).release()
+        with pytest.raises(AssertionError, match="lock is not owned"):
+            manager.Condition().notify()
+
+
+@pytest.mark.parametrize("size", [10, 4095, 4096, 1 << 20])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_pickle_buffer_arrives_as_bytes_like(kind, size):
+    queue = cmp.SimpleQueue()
+    queue.put(pickle.PickleBuffer(kind(size)))
+    arrived = queue.get()
+    assert bytes(memoryview(arrived)) == bytes(size)
+    if size < 4096:
+        assert type(arrived) is kind
+    else:
+        assert not memoryview(arrived).readonly or kind is bytes
+    queue.close()
