@@ -223,8 +223,6 @@ PyObject *cmpy_result_get(ApplyResult *self, int64_t deadline_ns)
     if (self->success) return Py_NewRef(self->value);
     /* Ctrl-C reaches the whole group: what it did to the task is not what the user wants to hear first. */
     if (PyErr_CheckSignals() < 0) return NULL;
-    /* Ctrl-C reaches the workers too: what it made of their tasks is not to come before what it means here. */
-    if (PyErr_CheckSignals() < 0) return NULL;
     PyErr_SetObject((PyObject *)Py_TYPE(self->value), self->value);
     return NULL;
 }
