@@ -60,7 +60,11 @@ class Round:
     def kill(self) -> None:
         """A worker, any, half of the times one that stands inside an internal lock."""
         for _ in range(100):
-            worker = self.arena.dice.choice(self.pool._pool)
+            workers = list(self.pool._pool)
+            if not workers:  # all of them have just been killed, and none is started again yet
+                time.sleep(0.001)
+                continue
+            worker = self.arena.dice.choice(workers)
             aiming = self.arena.dice.random() < 0.97
             try:
                 if aiming:
