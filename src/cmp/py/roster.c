@@ -6,11 +6,13 @@
 #include "shm/sweep.h"
 
 #include <errno.h>
+#include <signal.h>
 
 #define RECRUITS 16 /* made at a time */
 #define FIRST_BRAKE_NS (10 * CMP_MS)
 #define LAST_BRAKE_NS (500 * CMP_MS)
 #define PATIENCE_NS (800 * CMP_MS) /* between SIGTERM and SIGKILL */
+#define KILLED_PATIENCE 6
 #define LOOK_AGAIN_NS (20 * CMP_MS)
 
 /* --- starting --- */
@@ -196,6 +198,8 @@ static void brake(struct cmpy_engine *engine, int exitcode)
 {
     unsigned size = engine->nprocesses < INT_MAX / 2 ? (unsigned)engine->nprocesses : INT_MAX / 2;
     unsigned limit = 2 * size > CMPY_BARREN_LIMIT ? 2 * size : CMPY_BARREN_LIMIT;
+    /* Somebody outside who kills at random hits starting workers too: the more so where a start takes long. */
+    if (exitcode == -SIGKILL || exitcode == -SIGTERM) limit *= KILLED_PATIENCE;
     engine->barren++;
     if (engine->barren >= limit && !someone_is_ready(engine)) {
         give_up(engine, "its workers die one after the other before their initializer is done", exitcode);
