@@ -269,6 +269,15 @@ def test_killed_worker_in_a_callback_job_calls_the_error_callback():
         assert [type(error) for error in errors] == [WorkerLostError]
 
 
+def test_exception_in_a_callback_is_reported_and_the_pool_goes_on(monkeypatch):
+    reports, values = [], []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: reports.append(report.exc_type))
+    with cmp.Pool(1) as pool:
+        assert pool.apply_async(double, (1,), callback=lambda value: 1 / 0).get(10) == 2
+        assert pool.apply_async(double, (2,), callback=values.append).get(10) == 4
+    assert reports == [ZeroDivisionError] and values == [4]
+
+
 # ---- outcomes that cannot travel ----
 
 

@@ -1,11 +1,7 @@
 #include "py/pool.h"
 
 #include "os/clock.h"
-#include "py/arguments.h"
-#include "py/engine.h"
-#include "py/feeder.h"
-#include "py/imap.h"
-#include "py/results.h"
+#include "py/calls.h"
 #include "py/roster.h"
 #include "py/supervisor.h"
 #include "py/wait.h"
@@ -16,16 +12,6 @@
 
 /* Slots beyond the pool's size: for the dead not yet settled, and for users that raise _processes. */
 #define SPARE_SLOTS 64
-
-typedef struct {
-    PyObject_HEAD
-    struct cmpy_engine *engine;  /* NULL before and after a failed __init__ */
-    PyObject *list;              /* _pool */
-    PyObject *state;             /* _state: "RUN", "CLOSE", "TERMINATE"; users may set it */
-    PyObject *ctx, *processes, *initializer, *initargs, *maxtasks;
-    PyObject *finalizer;         /* _terminate: a util.Finalize */
-    PyObject *dict, *weak;
-} Pool;
 
 static bool state_is(const Pool *self, const char *name)
 {
@@ -40,8 +26,7 @@ static int set_state(Pool *self, const char *name)
     return 0;
 }
 
-/* Work may be given. -1 with an exception. */
-static int check_running(const Pool *self)
+int cmpy_pool_check_running(const Pool *self)
 {
     if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return -1;
     if (self->engine == NULL || !state_is(self, "RUN") || self->engine->pool_state != CMPY_POOL_RUN) {
@@ -175,211 +160,6 @@ failed:
     return -1;
 }
 
-/* --- single calls --- */
-
-/* args or kwds as given, or an empty stand-in. */
-static PyObject *positional_of(PyObject *given)
-{
-    return given == NULL ? PyTuple_New(0) : Py_NewRef(given);
-}
-
-static PyObject *keywords_of(PyObject *given)
-{
-    return given == NULL || (PyDict_CheckExact(given) && PyDict_GET_SIZE(given) == 0) ? Py_None : given;
-}
-
-static ApplyResult *submit(Pool *self, PyObject *const *values, PyObject *callback, PyObject *error_callback)
-{
-    if (check_running(self) < 0) return NULL;
-    PyObject *positional = positional_of(values[1]);
-    if (positional == NULL) return NULL;
-    ApplyResult *result = cmpy_apply(self->engine, (PyObject *)self, values[0], positional, keywords_of(values[2]),
-                                     callback, error_callback);
-    Py_DECREF(positional);
-    return result;
-}
-
-PyDoc_STRVAR(apply_doc,
-"apply($self, /, func, args=(), kwds={})\n--\n\n"
-"func(*args, **kwds), called by a worker: its value, or its exception.");
-
-static PyObject *pool_apply(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"func", "args", "kwds", NULL};
-    static const struct cmpy_signature signature = {"apply", names, 1};
-    PyObject *values[3];
-    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0) return NULL;
-    ApplyResult *result = submit(self, values, NULL, NULL);
-    if (result == NULL) return NULL;
-    PyObject *value = cmpy_result_get(result, CMPY_FOREVER);
-    Py_DECREF(result);
-    return value;
-}
-
-PyDoc_STRVAR(apply_async_doc,
-"apply_async($self, /, func, args=(), kwds={}, callback=None,\n            error_callback=None)\n--\n\n"
-"apply without waiting: gives an AsyncResult. When the call completes, callback is called with its value, or\n"
-"error_callback with its exception.");
-
-static PyObject *pool_apply_async(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"func", "args", "kwds", "callback", "error_callback", NULL};
-    static const struct cmpy_signature signature = {"apply_async", names, 1};
-    PyObject *values[5];
-    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0) return NULL;
-    ApplyResult *result = submit(self, values, values[3], values[4]);
-    if (result != NULL && !result->job.done && !self->engine->led) cmpy_supervisor_want(self->engine);
-    return (PyObject *)result;
-}
-
-/* --- maps --- */
-
-/* len(iterable) / (workers * 4), rounded up; programs count on it. */
-static Py_ssize_t default_chunksize(const Pool *self, Py_ssize_t length)
-{
-    Py_ssize_t share = (PyList_GET_SIZE(self->list) > 0 ? PyList_GET_SIZE(self->list) : 1) * 4;
-    return length / share + (length % share != 0);
-}
-
-static MapResult *map_async(Pool *self, enum cmpy_task_kind kind, PyObject *const *values, PyObject *callback,
-                            PyObject *error_callback)
-{
-    if (check_running(self) < 0) return NULL;
-    PyObject *items = values[1];
-    bool plain = PyList_CheckExact(items) || PyTuple_CheckExact(items) || PyRange_Check(items);
-    items = plain ? Py_NewRef(items) : PySequence_List(items);
-    if (items == NULL) return NULL;
-    MapResult *result = NULL;
-    Py_ssize_t length = PyObject_Size(items), chunksize = -1;
-    if (length >= 0) chunksize = default_chunksize(self, length);
-    if (values[2] != NULL && values[2] != Py_None) chunksize = PyNumber_AsSsize_t(values[2], PyExc_OverflowError);
-    if (length == 0) chunksize = 0;
-    if (PyErr_Occurred()) goto out;
-    if (chunksize < 0) {
-        PyErr_SetString(PyExc_ValueError, "Stop argument for islice() must be None or an integer: 0 <= x <= sys.maxsize.");
-        goto out;
-    }
-    /* An iterable may have run anything, a terminate() included. */
-    if (plain || check_running(self) == 0)
-        result = cmpy_map(self->engine, (PyObject *)self, values[0], items, kind, chunksize, callback, error_callback);
-out:
-    Py_DECREF(items);
-    return result;
-}
-
-static PyObject *map_now(Pool *self, const char *function, enum cmpy_task_kind kind, PyObject *const *args,
-                         Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"func", "iterable", "chunksize", NULL};
-    const struct cmpy_signature signature = {function, names, 2};
-    PyObject *values[3];
-    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0) return NULL;
-    MapResult *result = map_async(self, kind, values, NULL, NULL);
-    if (result == NULL) return NULL;
-    PyObject *value = cmpy_result_get(&result->result, CMPY_FOREVER);
-    Py_DECREF(result);
-    return value;
-}
-
-static PyObject *map_later(Pool *self, const char *function, enum cmpy_task_kind kind, PyObject *const *args,
-                           Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"func", "iterable", "chunksize", "callback", "error_callback", NULL};
-    const struct cmpy_signature signature = {function, names, 2};
-    PyObject *values[5];
-    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0) return NULL;
-    MapResult *result = map_async(self, kind, values, values[3], values[4]);
-    if (result != NULL && !result->result.job.done && !self->engine->led) cmpy_supervisor_want(self->engine);
-    return (PyObject *)result;
-}
-
-PyDoc_STRVAR(map_doc,
-"map($self, /, func, iterable, chunksize=None)\n--\n\n"
-"A list of func(item) for each item. The items go to the workers in chunks of that size.");
-
-static PyObject *pool_map(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return map_now(self, "map", CMPY_TASK_MAP, args, nargs, kwnames);
-}
-
-PyDoc_STRVAR(starmap_doc,
-"starmap($self, /, func, iterable, chunksize=None)\n--\n\n"
-"A list of func(*item) for each item.");
-
-static PyObject *pool_starmap(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return map_now(self, "starmap", CMPY_TASK_STARMAP, args, nargs, kwnames);
-}
-
-PyDoc_STRVAR(map_async_doc,
-"map_async($self, /, func, iterable, chunksize=None, callback=None,\n          error_callback=None)\n--\n\n"
-"map without waiting: gives a MapResult.");
-
-static PyObject *pool_map_async(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return map_later(self, "map_async", CMPY_TASK_MAP, args, nargs, kwnames);
-}
-
-PyDoc_STRVAR(starmap_async_doc,
-"starmap_async($self, /, func, iterable, chunksize=None, callback=None,\n              error_callback=None)\n--\n\n"
-"starmap without waiting: gives a MapResult.");
-
-static PyObject *pool_starmap_async(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return map_later(self, "starmap_async", CMPY_TASK_STARMAP, args, nargs, kwnames);
-}
-
-/* --- iterators --- */
-
-static PyObject *imap(Pool *self, const char *function, bool ordered, PyObject *const *args, Py_ssize_t nargs,
-                      PyObject *kwnames)
-{
-    static const char *const names[] = {"func", "iterable", "chunksize", "buffersize", NULL};
-    const struct cmpy_signature signature = {function, names, 2};
-    PyObject *values[4];
-    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0 || check_running(self) < 0) return NULL;
-    Py_ssize_t chunksize = 1, buffersize = 0;
-    if (values[2] != NULL) {
-        chunksize = PyNumber_AsSsize_t(values[2], PyExc_OverflowError);
-        if (chunksize == -1 && PyErr_Occurred()) return NULL;
-        if (chunksize < 1) return PyErr_Format(PyExc_ValueError, "Chunksize must be 1+, not %zd", chunksize);
-    }
-    if (values[3] != NULL && values[3] != Py_None) {
-        if (!PyLong_Check(values[3])) {
-            PyErr_SetString(PyExc_TypeError, "buffersize must be an integer or None");
-            return NULL;
-        }
-        buffersize = PyLong_AsSsize_t(values[3]);
-        if (buffersize == -1 && PyErr_Occurred()) return NULL;
-        if (buffersize < 1) {
-            PyErr_SetString(PyExc_ValueError, "buffersize must be None or > 0");
-            return NULL;
-        }
-    }
-    PyObject *iterator = cmpy_imap(self->engine, (PyObject *)self, values[0], values[1], ordered, chunksize, buffersize);
-    if (iterator != NULL && !self->engine->led) cmpy_supervisor_want(self->engine);
-    return iterator;
-}
-
-PyDoc_STRVAR(imap_doc,
-"imap($self, /, func, iterable, chunksize=1, buffersize=None)\n--\n\n"
-"An iterator of func(item), in order, that takes from the iterable as it goes. With buffersize, at most so many tasks\n"
-"are submitted whose results have not been taken out of the iterator.");
-
-static PyObject *pool_imap(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return imap(self, "imap", true, args, nargs, kwnames);
-}
-
-PyDoc_STRVAR(imap_unordered_doc,
-"imap_unordered($self, /, func, iterable, chunksize=1, buffersize=None)\n--\n\n"
-"The same, with results as they arrive.");
-
-static PyObject *pool_imap_unordered(Pool *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return imap(self, "imap_unordered", false, args, nargs, kwnames);
-}
-
 /* --- the end --- */
 
 /* Ends a pool at once; what is out ends without a result. By terminate(), by the pool's collection, and at exit. */
@@ -472,7 +252,7 @@ static PyObject *pool_join(Pool *self, PyObject *Py_UNUSED(ignored))
 
 static PyObject *pool_enter(Pool *self, PyObject *Py_UNUSED(ignored))
 {
-    return check_running(self) < 0 ? NULL : Py_NewRef(self);
+    return cmpy_pool_check_running(self) < 0 ? NULL : Py_NewRef(self);
 }
 
 static PyObject *pool_exit(Pool *self, PyObject *Py_UNUSED(args))
@@ -605,14 +385,14 @@ static void pool_dealloc(Pool *self)
 #define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef pool_methods[] = {
-    {"apply", FAST(pool_apply), apply_doc},
-    {"apply_async", FAST(pool_apply_async), apply_async_doc},
-    {"map", FAST(pool_map), map_doc},
-    {"map_async", FAST(pool_map_async), map_async_doc},
-    {"starmap", FAST(pool_starmap), starmap_doc},
-    {"starmap_async", FAST(pool_starmap_async), starmap_async_doc},
-    {"imap", FAST(pool_imap), imap_doc},
-    {"imap_unordered", FAST(pool_imap_unordered), imap_unordered_doc},
+    {"apply", FAST(cmpy_pool_apply), cmpy_pool_apply_doc},
+    {"apply_async", FAST(cmpy_pool_apply_async), cmpy_pool_apply_async_doc},
+    {"map", FAST(cmpy_pool_map), cmpy_pool_map_doc},
+    {"map_async", FAST(cmpy_pool_map_async), cmpy_pool_map_async_doc},
+    {"starmap", FAST(cmpy_pool_starmap), cmpy_pool_starmap_doc},
+    {"starmap_async", FAST(cmpy_pool_starmap_async), cmpy_pool_starmap_async_doc},
+    {"imap", FAST(cmpy_pool_imap), cmpy_pool_imap_doc},
+    {"imap_unordered", FAST(cmpy_pool_imap_unordered), cmpy_pool_imap_unordered_doc},
     {"close", (PyCFunction)pool_close, METH_NOARGS, close_doc},
     {"terminate", (PyCFunction)pool_terminate, METH_NOARGS, terminate_doc},
     {"join", (PyCFunction)pool_join, METH_NOARGS, join_doc},

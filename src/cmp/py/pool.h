@@ -1,10 +1,23 @@
 /* Pool: the object that users hold. It keeps what the stdlib's keeps under the same names (_pool, _state, _processes)
- * and hands all work to its engine (py/engine.h). */
+ * and hands all work to its engine (py/engine.h). Its making and its end are in pool.c, its calls in calls.c. */
 #ifndef CMP_PY_POOL_H
 #define CMP_PY_POOL_H
 
-#include "py/state.h"
+#include "py/engine.h"
+
+typedef struct {
+    PyObject_HEAD
+    struct cmpy_engine *engine;  /* NULL before and after a failed __init__ */
+    PyObject *list;              /* _pool */
+    PyObject *state;             /* _state: "RUN", "CLOSE", "TERMINATE"; users may set it */
+    PyObject *ctx, *processes, *initializer, *initargs, *maxtasks;
+    PyObject *finalizer;         /* _terminate: a util.Finalize */
+    PyObject *dict, *weak;
+} Pool;
 
 int cmpy_pool_add(PyObject *module);
+
+/* Work may be given. -1 with an exception. */
+int cmpy_pool_check_running(const Pool *self);
 
 #endif
