@@ -77,28 +77,28 @@ matrix-far:  ## the C layers' tests with every C compiler and library at hand (g
 
 .PHONY: matrix
 matrix:  ## build and test on every CPython and C compiler found: make matrix MATRIX="tests/unit"
-	@mkdir -p build && tools/matrix $(MATRIX)
+	@$(PYTHON) tools/matrix.py $(MATRIX)
 
 layers:  ## includes point down, headers stand alone, atomics go through the macros
 	@CC="$(CC)" $(PYTHON) tools/layers.py
 	@$(PYTHON) tools/raw_atomics.py
 
-# CPython's own test suite; the harness that runs it lies beside the repository where it is developed.
+# CPython's own test suites; the harness that runs them lies beside the repository where it is developed.
+# CONFORM passes options on: make conformance RUNS=1 CONFORM="--versions 3.13 --methods spawn --class Pool"
 CONFORMANCE ?= ../shared/tools/conformance/conformance.py
-METHODS     ?= fork spawn forkserver
+RUNS        ?= 3
 define conform
-	@if [ -f $(CONFORMANCE) ]; then \
-	    for method in $(1); do $(PY) tools/conformance.py $(CONFORMANCE) --method $$method --retry $(2) || exit 1; done; \
+	@if [ -f $(CONFORMANCE) ]; then $(PY) tools/conformance.py $(CONFORMANCE) $(1); \
 	elif [ "$$CI" = true ]; then echo "no harness at $(CONFORMANCE)"; exit 1; \
 	else echo "skipped: the harness of CPython's suite is not at $(CONFORMANCE)"; fi
 endef
 
 .PHONY: conformance conformance-short
-conformance: build  ## CPython's own suite, every start method
-	$(call conform,$(METHODS))
+conformance: build  ## CPython's own suites: every CPython found, every start method, RUNS times (3)
+	$(call conform,--runs $(RUNS) --jobs 2 $(CONFORM))
 
-conformance-short: build  ## CPython's own suite, fork
-	$(call conform,fork,--jobs 2)
+conformance-short: build  ## CPython's own multiprocessing suite, this Python, fork, once
+	$(call conform,--here --suites multiprocessing --methods fork --jobs 2 --retry)
 
 check: FUZZ_S = 3
 check: layers test-c asan tsan crash fuzz conformance-short test  ## everything a change has to pass

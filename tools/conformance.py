@@ -1,59 +1,226 @@
-"""Run CPython's own multiprocessing tests on cmp and compare the outcome with tests/conformance/expected.txt.
+"""Runs CPython's own tests on cmp and compares what comes of them with tests/conformance/expected.txt.
 
-    python tools/conformance.py TOOL [--method fork|spawn|forkserver] [--python PY] [options of TOOL ...]
+    python tools/conformance.py HARNESS [--here] [--versions 3.12 3.13] [--methods fork spawn]
+                                [--suites multiprocessing] [--runs 3] [--jobs 2] [--retry] [--class REGEX]
 
-TOOL is the harness that runs them (make conformance knows where it may be). Exit status 0 if every failure is
-expected, no test hung or crashed, and nothing was left behind.
+HARNESS is the script that runs one suite on one Python by one start method (make conformance knows where it may be).
+Every CPython found here takes part, each with a build of its own (see pythons.py); with --here only the running one,
+and what is built in place. One line per run, a summary at the end, logs in build/conformance. Exit status 1 on any
+surprise: a failure, crash or hang that is not expected, an expected failure that never came, something left behind.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
-import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PASSED = {"ok", "skipped", "delegated"}
+import pythons
+
+METHODS = ("fork", "spawn", "forkserver")
+MODULES = {"multiprocessing": "test._test_multiprocessing", "concurrent_futures": "test.test_concurrent_futures"}
+PASSED = ("ok", "skipped")
+EXPECTED = pythons.ROOT / "tests" / "conformance" / "expected.txt"
+LOGS = pythons.ROOT / "build" / "conformance"
+# What a log must not say, though no test fails of it: objects that outlive a test, and children that crashed.
+ALARMING = re.compile(r"Warning -- Dangling|Warning -- .* was modified|Fatal Python error|Segmentation fault")
+MARK = "CMP_CONFORMANCE_RUN"
+PATIENCE_S = 5.0  # for a process that is ending
 
 
-def expected_failures() -> dict[str, str]:
-    """Test -> the reason why it fails."""
-    lines = (ROOT / "tests/conformance/expected.txt").read_text().splitlines()
+def expected_failures(path: Path = EXPECTED) -> dict[str, str]:
+    """Pattern of class.test -> the line of docs/DIFFERENCES.md, and why."""
+    lines = path.read_text().splitlines()
     pairs = (line.split(None, 1) for line in lines if line and not line.startswith("#"))
-    return {name: reason for name, reason in pairs}
+    return dict(pairs)
 
 
-def failures(results: list[dict]) -> tuple[dict[str, str], list[str]]:
-    """Test -> what came of it, for those that did not pass; and what was left behind."""
-    failed, left = {}, []
-    for group in results:
+@dataclass
+class Verdict:
+    """What came of one run."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    passed: set[str] = field(default_factory=set)
+    expected: set[str] = field(default_factory=set)  # patterns that a failure matched
+    surprises: list[str] = field(default_factory=list)
+
+
+def judge(report: dict, expected: dict[str, str]) -> Verdict:
+    """Sorts the harness's results. What it had to add to cmp, so that the tests could start at all, is a surprise."""
+    verdict = Verdict()
+    verdict.surprises += [f"MISSING: {note.strip()}" for note in report["notes"] if not note.startswith("borrowed ")]
+    for group in report["results"]:
         for test, (status, detail) in group["status"].items():
-            if status not in PASSED:
-                failed[f"{group['cls']}.{test}"] = f"{status} {detail.strip().splitlines()[-1] if detail else ''}"
-        left += [f"{group['cls']} left {what}" for what in group["left"] + group["shm"]]
-    return failed, left
+            name = f"{group['cls']}.{test}"
+            known = {pattern for pattern in expected if fnmatchcase(name, pattern)}
+            if status in PASSED:
+                verdict.counts[status] += 1
+                verdict.passed.update({name} if status == "ok" else ())
+            elif known and status in ("FAIL", "ERROR"):
+                verdict.counts["expected"] += 1
+                verdict.expected |= known
+            else:
+                last_line = detail.strip().splitlines()[-1] if detail.strip() else ""
+                verdict.surprises.append(f"{status} {name}: {last_line}")
+        verdict.surprises += [f"LEFT by {group['cls']}: {what}" for what in group["left"]]
+        verdict.surprises += [f"LEFT in /dev/shm by {group['cls']}: {what}" for what in group["shm"]]
+        verdict.surprises += [f"{group['cls']}: {note}" for note in group["notes"] if "then ok" not in note]
+    return verdict
 
 
-def main(tool: str, *options: str) -> int:
-    with tempfile.TemporaryDirectory() as scratch:
-        report = Path(scratch) / "report.json"
-        command = [sys.executable, str(Path(tool).resolve()), "--target", "cmp", "--path", str(ROOT), "--json", str(report)]
-        subprocess.run([*command, "--log-dir", scratch, *options], cwd=scratch, stdout=subprocess.DEVNULL)
-        outcome = json.loads(report.read_text())
-    failed, left = failures(outcome["results"])
-    expected = expected_failures()
-    surprises = {test: what for test, what in failed.items() if test not in expected}
-    print(f"CPython's suite, {outcome['method']}, {outcome['python']}: {outcome['total']}")
-    for test in sorted(failed.keys() & expected.keys()):
-        print(f"  expected: {test}: {expected[test]}")
-    for test, what in sorted(surprises.items()):
-        print(f"  FAILED: {test}: {what}")
-    for what in left:
-        print(f"  LEFT: {what}")
-    return 1 if surprises or left else 0
+def alarms(folder: Path) -> list[str]:
+    """Lines of the tests' output that no test looks at, and nobody wants to see."""
+    return [
+        f"{log.stem} says: {line.strip()}"
+        for log in sorted(folder.glob("*.log"))
+        for line in log.read_text(errors="replace").splitlines()
+        if ALARMING.search(line)
+    ]
+
+
+def processes_with(mark: str) -> Iterator[str]:
+    """Whoever lives and was started, at whatever remove, with this word in its environment."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes():
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if command:  # a zombie has none, and is its parent's affair
+                    yield f"{entry.name} {command.strip()[-100:]}"
+        except OSError:  # it has just ended
+            continue
+
+
+def survivors(mark: str) -> list[str]:
+    """The processes that a run left; they are ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (left := list(processes_with(mark))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for line in left:
+        try:
+            os.kill(int(line.split()[0]), 9)
+        except ProcessLookupError:
+            continue
+    return [f"LEFT alive: {line}" for line in left]
+
+
+@dataclass
+class Subject:
+    """A Python and the folder from which it imports cmp."""
+
+    version: str
+    python: Path
+    folder: Path
+
+    def ships(self, suite: str) -> bool:
+        """Some Pythons are installed without their tests."""
+        seek = f"import importlib.util as u, sys; sys.exit(u.find_spec({MODULES[suite]!r}) is None)"
+        return subprocess.run([self.python, "-c", seek], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def run(harness: Path, subject: Subject, suite: str, method: str, more: list[str], logs: Path) -> Verdict:
+    """One suite on one Python by one start method."""
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    report = logs / "report.json"
+    mark = f"{os.getpid()}-{logs.name}"
+    command = [sys.executable, harness, "--target", "cmp", "--path", subject.folder, "--python", subject.python]
+    command += ["--suite", suite, "--method", method, "--resume", "--json", report, "--log-dir", logs, *more]
+    with open(logs / "harness.txt", "w") as output:
+        subprocess.run(command, cwd=logs, env={**os.environ, MARK: mark}, stdout=output, stderr=output)
+    left = survivors(f"{MARK}={mark}")
+    if not report.exists():
+        closing = (logs / "harness.txt").read_text().strip().splitlines()
+        return Verdict(surprises=[f"no report: {closing[-1] if closing else 'no output'}", *left])
+    verdict = judge(json.loads(report.read_text()), expected_failures())
+    verdict.surprises += left + alarms(logs)
+    return verdict
+
+
+def stale(verdicts: list[Verdict], expected: dict[str, str]) -> list[str]:
+    """Expected failures that ran, and never failed."""
+    failed = set().union(*(verdict.expected for verdict in verdicts))
+    passed = set().union(*(verdict.passed for verdict in verdicts))
+    return [name for name in expected if name not in failed and any(fnmatchcase(test, name) for test in passed)]
+
+
+def subjects(arguments: argparse.Namespace) -> Iterator[Subject]:
+    if arguments.here:
+        yield Subject(".".join(map(str, sys.version_info[:3])), Path(sys.executable), pythons.ROOT)
+        return
+    for version in arguments.versions:
+        try:
+            built = pythons.prepare(version)
+        except pythons.Unavailable as missing:
+            print(f"{version}: left out, {missing}", flush=True)
+        else:
+            yield Subject(version, built.python, built.folder)
+
+
+def plan(arguments: argparse.Namespace) -> Iterator[tuple[Subject, str, str, int]]:
+    for subject in subjects(arguments):
+        for suite in arguments.suites:
+            if not subject.ships(suite):
+                print(f"{subject.version}: left out, it was installed without {MODULES[suite]}", flush=True)
+                continue
+            for method in arguments.methods:
+                for number in range(1, arguments.runs + 1):
+                    yield subject, suite, method, number
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("harness", type=Path)
+    parser.add_argument("--here", action="store_true")
+    parser.add_argument("--versions", nargs="+", default=pythons.VERSIONS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--suites", nargs="+", choices=list(MODULES), default=list(MODULES))
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--retry", action="store_true", help="a test that fails is run once more, alone")
+    parser.add_argument("--class", dest="cls", default="")
+    arguments = parser.parse_args()
+    more = ["--jobs", str(arguments.jobs), "--class", arguments.cls, *(["--retry"] if arguments.retry else [])]
+
+    verdicts = []
+    for subject, suite, method, number in plan(arguments):
+        name = f"{subject.version}-{suite}-{method}-{number}"
+        began = time.monotonic()
+        verdict = run(arguments.harness.resolve(), subject, suite, method, more, LOGS / name)
+        verdicts.append(verdict)
+        counts = verdict.counts
+        print(
+            f"{subject.version} {suite} {method}, run {number} of {arguments.runs}: {counts['ok']} passed,"
+            f" {counts['expected']} failed as expected, {counts['skipped']} skipped,"
+            f" {len(verdict.surprises)} surprises, {time.monotonic() - began:.0f} s",
+            *verdict.surprises,
+            sep="\n    ",
+            flush=True,
+        )
+    return summary(verdicts, expected_failures())
+
+
+def summary(verdicts: list[Verdict], expected: dict[str, str]) -> int:
+    """Prints it; the exit status."""
+    outdated = stale(verdicts, expected)
+    for pattern in sorted(set().union(*(verdict.expected for verdict in verdicts))):
+        print(f"failed as expected: {pattern}: {expected[pattern]}")
+    for pattern in outdated:
+        print(f"STALE: {pattern} passes everywhere and has to leave {EXPECTED.relative_to(pythons.ROOT)}")
+    surprising = sum(bool(verdict.surprises) for verdict in verdicts)
+    total = sum(verdict.counts["ok"] for verdict in verdicts)
+    print(f"conformance: {len(verdicts)} runs, {total} tests passed, {surprising} runs with surprises")
+    return 1 if surprising or outdated or not total else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]) if len(sys.argv) > 1 else __doc__)
+    sys.exit(main())
