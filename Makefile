@@ -70,10 +70,11 @@ fuzz:  ## hostile bytes for the C layers (clang), FUZZ_S seconds a target (60)
 	        clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; then $(MAKE) -s -C tests/fuzz FUZZ_S=$(or $(FUZZ_S),60); \
 	    else echo "fuzz: no clang with libFuzzer here, skipped"; fi
 
-matrix-far:  ## the C layers' tests with every C compiler and library at hand (gcc, clang, musl)
+matrix-far:  ## C tests with gcc, clang, musl; everything on a CPython 3.14 of Debian's in a folder
 	@for cc in gcc clang musl-gcc; do \
 	    command -v $$cc >/dev/null || { echo "(no $$cc here)"; continue; }; \
 	    echo "with $$cc:"; $(MAKE) -s -C tests/c CC=$$cc || exit 1; done
+	@CONFORMANCE=$(CONFORMANCE) $(PYTHON) tools/far.py $(MATRIX)
 
 .PHONY: matrix
 matrix:  ## build and test on every CPython and C compiler found: make matrix MATRIX="tests/unit"

@@ -15,4 +15,5 @@ if "arriving_from" in globals():  # what the parent put in: the folder of cmp, t
     sys.path.remove(arriving_from)  # noqa: F821
     if with_alias:  # noqa: F821
         alias.install()
-    context._force_start_method(start_method)  # noqa: F821
+    if start_method is not None:  # noqa: F821
+        context._force_start_method(start_method)  # noqa: F821

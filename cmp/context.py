@@ -137,9 +137,11 @@ class DefaultContext(BaseContext):
     def _chosen(self):
         """What was set, here or else (as far as it can be told from a mere default) at the stdlib; or None."""
         theirs = _stdlib._default_context
-        if self._actual_context is None and theirs._actual_context not in (None, theirs._default_context):
-            return _concrete_contexts[theirs._actual_context._name]
-        return self._actual_context
+        if self._actual_context is not None or theirs._actual_context is None:
+            return self._actual_context
+        if theirs._actual_context is theirs._default_context:  # asked for last: 3.14 makes a file to find it out
+            return None
+        return _concrete_contexts[theirs._actual_context._name]
 
     def get_context(self, method=None):
         if method is not None:

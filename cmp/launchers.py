@@ -39,7 +39,7 @@ class _Name(str):
         facts = {
             "arriving_from": os.path.dirname(os.path.dirname(os.path.abspath(arrival.__file__))),
             "with_alias": alias.is_installed(),
-            "start_method": context._default_context.get_start_method(),
+            "start_method": context._default_context.get_start_method(allow_none=True),
             "process_name": str(self),
         }
         return operator.getitem, (_Arrival(facts), "process_name")

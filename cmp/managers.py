@@ -317,9 +317,13 @@ class SharedProxy(BaseProxy):
             self._counted()
 
     def _counted(self) -> None:
-        self._idset.add(self._id)
         state = self._manager and self._manager._state
-        give_back = self._token, self._authkey, state, self._tls, self._idset, self._Client
+        if hasattr(self, "_all_serials"):  # newer Pythons count a process's proxies, not what they refer to
+            self._all_serials.add(self._serial)
+            give_back = self._token, self._serial, self._authkey, state, self._tls, self._all_serials, self._Client
+        else:
+            self._idset.add(self._id)
+            give_back = self._token, self._authkey, state, self._tls, self._idset, self._Client
         if self._attached is not None:
             self._attached.count(give_back)
         else:
@@ -395,7 +399,11 @@ class AcquirerProxy(SharedProxy, _stdlib.AcquirerProxy):
             return self._callmethod("__exit__", (exc_type, exc_val, exc_tb))
         return self._callmethod("release")
 
-    _exposed_ = ("__enter__", "__exit__", *_stdlib.AcquirerProxy._exposed_)
+    def locked(self):
+        """Could nobody take it now? The stdlib's has this from 3.14 on."""
+        return self._callmethod("locked")
+
+    _exposed_ = ("acquire", "release", "locked", "__enter__", "__exit__")
 
 
 class ConditionProxy(AcquirerProxy, _stdlib.ConditionProxy):

@@ -148,6 +148,30 @@ def test_release_of_what_is_free(mp):
     assert error_of(rlock.release) == "AssertionError: attempt to release recursive lock not owned by thread"
 
 
+def needs_locked(mp):
+    if mp is multiprocessing and sys.version_info < (3, 14):
+        pytest.skip("the standard library has locked() from 3.14 on")
+
+
+def test_locked_says_whether_it_is_taken_here_and_elsewhere(lock, mp):
+    needs_locked(mp)
+    assert lock.locked() is False
+    with lock:
+        assert lock.locked() is True  # an RLock too, though who holds it could take it again
+        assert in_child(mp, lock.locked) == "True"
+    assert lock.locked() is False
+    assert in_child(mp, lock.locked) == "False"
+
+
+def test_semaphore_is_locked_when_none_is_left(mp):
+    needs_locked(mp)
+    semaphore = mp.Semaphore(2)
+    semaphore.acquire()
+    assert not semaphore.locked()
+    semaphore.acquire()
+    assert semaphore.locked()
+
+
 def test_another_process_waits_for_the_release(lock, mp):
     lock.acquire()
     begun = mp.Event()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import queue as threads_queue
 import signal
+import sys
 import threading
 import time
 
@@ -112,6 +114,22 @@ def test_a_process_forked_before_the_manager_can_use_its_queue(mp):
         process.join(LONG_S)
     ours.close()
     theirs.close()
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock", "Condition"])
+@pytest.mark.parametrize("address", [None, ("127.0.0.1", 0)])
+def test_proxy_of_a_lock_says_whether_it_is_taken(mp, kind, address):
+    if mp is multiprocessing and sys.version_info < (3, 14):
+        pytest.skip("the standard library's proxies have locked() from 3.14 on")
+    manager = mp.managers.SyncManager(address=address)
+    manager.start()
+    with manager:
+        lock = getattr(manager, kind)()
+        assert lock.locked() is False
+        lock.acquire()
+        assert lock.locked() is True
+        lock.release()
+        assert lock.locked() is False
 
 
 def put_in(queue, what):

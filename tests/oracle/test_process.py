@@ -140,6 +140,21 @@ def test_what_the_parent_has_buffered_is_printed_once():
         assert (done.stdout, done.stderr) == ("once\n", "")
 
 
+def test_a_forked_child_shares_its_parents_resource_tracker(mp):
+    code = (
+        "import os, %s as mp\n"
+        "from multiprocessing import resource_tracker, shared_memory\n"
+        "def child():\n"
+        "    shared_memory.SharedMemory('cmp-test-%%d' %% os.getppid(), create=True, size=1).close()\n"
+        "resource_tracker.ensure_running()\n"
+        "p = mp.get_context('fork').Process(target=child); p.start(); p.join()\n"
+        "shared_memory.SharedMemory('cmp-test-%%d' %% os.getpid()).unlink()\n" % mp.__name__
+    )
+    # A tracker of the child's own would say that the memory leaked, when the child ends, and remove it.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_what_the_child_prints_comes_out(mp, capfd):
     assert outcome(mp, print, "hello") == 0
     assert capfd.readouterr().out == "hello\n"

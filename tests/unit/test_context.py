@@ -172,6 +172,29 @@ def test_a_default_is_nobody_elses():
     assert out == "1\n"
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_starting_a_process_fixes_no_method(method, tmp_path):
+    (tmp_path / "main.py").write_text(
+        "import cmp, sys\n"
+        "if __name__ == '__main__':\n"
+        f"    p = cmp.get_context('{method}').Process(target=print); p.start(); p.join()\n"
+        "    print(cmp.get_start_method(allow_none=True)); cmp.set_start_method('spawn')\n"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "main.py"], capture_output=True, text=True, timeout=50,
+                          env=child_environment())  # fmt: skip
+    assert (done.stdout, done.stderr) == ("\nNone\n", "")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="until 3.14 the stdlib's default was no question")
+def test_asking_for_the_method_does_not_have_the_stdlib_look_for_its_own_default():
+    out = python(
+        "import cmp; from multiprocessing import context\n"
+        "print(cmp.get_start_method(), cmp.get_start_method(allow_none=True))\n"
+        "print('_default_context' in vars(context._default_context))\n"
+    )
+    assert out == "fork fork\nFalse\n"
+
+
 CHILD = """
 import cmp, multiprocessing
 def child():

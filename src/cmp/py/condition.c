@@ -219,6 +219,12 @@ static PyObject *condition_release(PyObject *op, PyObject *Py_UNUSED(ignored))
     return is_ours(self) ? self->methods->release(self->lock, NULL) : call_lock(self->lock, "release", NULL, 0, NULL);
 }
 
+static PyObject *condition_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    struct condition *self = SELF(op);
+    return ready(self) ? call_lock(self->lock, "locked", NULL, 0, NULL) : NULL;
+}
+
 static PyObject *condition_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     struct condition *self = SELF(op);
@@ -341,6 +347,7 @@ static PyMethodDef condition_methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))condition_acquire, METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("acquire($self, /, block=True, timeout=None)\n--\n\nTakes the lock.")},
     {"release", condition_release, METH_NOARGS, PyDoc_STR("release($self, /)\n--\n\nGives the lock back.")},
+    {"locked", condition_locked, METH_NOARGS, PyDoc_STR("locked($self, /)\n--\n\nIs the lock taken?")},
     {"__enter__", condition_enter, METH_NOARGS, PyDoc_STR("__enter__($self, /)\n--\n\nTakes the lock.")},
     {"__exit__", (PyCFunction)(void (*)(void))condition_exit, METH_FASTCALL,
      PyDoc_STR("__exit__($self, exc_type=None, exc_value=None, exc_tb=None, /)\n--\n\nGives the lock back.")},

@@ -2,19 +2,45 @@
 
 #include <stdio.h>
 
-/* The line where the stdlib's Popen._launch begins. */
-static long launch_line(PyObject *popen_fork)
+/* The code of the stdlib's Popen._launch, or NULL without an exception. */
+static PyObject *launch_code(PyObject *popen_fork)
 {
     PyObject *class = PyDict_GetItemString(popen_fork, "Popen"); /* borrowed */
     PyObject *launch = class == NULL ? NULL : PyObject_GetAttrString(class, "_launch");
     PyObject *code = launch == NULL ? NULL : PyObject_GetAttrString(launch, "__code__");
+    Py_XDECREF(launch);
+    PyErr_Clear();
+    return code;
+}
+
+/* The line where it begins. */
+static long launch_line(PyObject *code)
+{
     PyObject *line = code == NULL ? NULL : PyObject_GetAttrString(code, "co_firstlineno");
     long number = line == NULL ? 1 : PyLong_AsLong(line);
     Py_XDECREF(line);
-    Py_XDECREF(code);
-    Py_XDECREF(launch);
     PyErr_Clear();
     return number;
+}
+
+/* Newer versions of the stdlib's resource tracker have a forked child close the pipe to it, so that the tracker can end
+ * before that child does; but not a Process, which shares its parent's tracker as ever: who starts one says so in an
+ * object that is each thread's own. None where _launch knows of no such thing. Looked up by way of import, as _launch
+ * does it: under an alias sys.modules need not have it yet. */
+static PyObject *find_intent(PyObject *code)
+{
+    PyObject *names = code == NULL ? NULL : PyObject_GetAttrString(code, "co_names");
+    PyObject *name = names == NULL ? NULL : PyUnicode_FromString("_fork_intent");
+    PyObject *intent = NULL;
+    if (name != NULL && PySequence_Contains(names, name) == 1) {
+        PyObject *tracker = PyImport_ImportModule("multiprocessing.resource_tracker");
+        intent = tracker == NULL ? NULL : PyObject_GetAttr(tracker, name);
+        Py_XDECREF(tracker);
+    }
+    Py_XDECREF(names);
+    Py_XDECREF(name);
+    PyErr_Clear();
+    return intent != NULL ? intent : Py_NewRef(Py_None);
 }
 
 /* os.fork() is called from a line that belongs to multiprocessing.popen_fork: what it audits, refuses and warns of
@@ -25,8 +51,11 @@ static PyObject *forking_line(struct cmpy_state *state)
     PyObject *file = PyDict_GetItemString(state->popen_fork, "__file__");
     const char *path = file != NULL && PyUnicode_Check(file) ? PyUnicode_AsUTF8(file) : "popen_fork.py";
     if (path == NULL) return NULL;
+    PyObject *launch = launch_code(state->popen_fork);
+    long line = launch_line(launch);
+    Py_XSETREF(state->fork_intent, find_intent(launch));
+    Py_XDECREF(launch);
     PyObject *call = PyUnicode_FromString("os.fork()"), *above = PyUnicode_FromString("\n"), *source = NULL;
-    long line = launch_line(state->popen_fork);
     if (call != NULL && above != NULL) Py_SETREF(above, PySequence_Repeat(above, line > 1 ? line - 1 : 0));
     if (call != NULL && above != NULL) source = PyUnicode_Concat(above, call);
     if (source != NULL) state->forking_line = Py_CompileString(PyUnicode_AsUTF8(source), path, Py_eval_input);
@@ -36,11 +65,23 @@ static PyObject *forking_line(struct cmpy_state *state)
     return state->forking_line;
 }
 
+/* Keeps an exception that is set. */
+static void share_tracker(struct cmpy_state *state, PyObject *share)
+{
+    PyObject *type, *value, *traceback;
+    if (state->fork_intent == Py_None) return;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (PyObject_SetAttrString(state->fork_intent, "preserve_fd", share) < 0) PyErr_Clear(); /* it starts its own */
+    PyErr_Restore(type, value, traceback);
+}
+
 pid_t cmpy_fork(struct cmpy_state *state)
 {
     PyObject *line = forking_line(state);
     if (line == NULL) return -1;
+    share_tracker(state, Py_True);
     PyObject *result = PyEval_EvalCode(line, state->popen_fork, state->popen_fork);
+    share_tracker(state, Py_False);
     if (result == NULL) return -1;
     pid_t pid = (pid_t)PyLong_AsLong(result);
     Py_DECREF(result);

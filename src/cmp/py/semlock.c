@@ -105,6 +105,12 @@ static PyObject *semlock_setstate(PyObject *op, PyObject *state)
     Py_RETURN_NONE;
 }
 
+static PyObject *semlock_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (!cmpy_cell_ready(&SELF(op)->base)) return NULL;
+    return PyBool_FromLong(cmpy_semlock_value(SELF(op)) == 0);
+}
+
 static PyObject *semlock_is_fork_ctx(PyObject *op, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(SELF(op)->base.slab == NULL);
@@ -113,6 +119,8 @@ static PyObject *semlock_is_fork_ctx(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *semlock_view(PyObject *op, void *Py_UNUSED(closure));
 
 static PyMethodDef semlock_methods[] = {
+    {"locked", semlock_locked, METH_NOARGS,
+     PyDoc_STR("locked($self, /)\n--\n\nNobody could take it now; an RLock only who holds it.")},
     {"__getstate__", semlock_getstate, METH_NOARGS, NULL},
     {"__setstate__", semlock_setstate, METH_O, NULL},
     {"_where", semlock_where, METH_NOARGS,

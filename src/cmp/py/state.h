@@ -42,6 +42,7 @@
     X(parent_type)      /* py/parent.c's */ \
     X(bootstrap_method) /* Process._bootstrap, to see whether a subclass has its own */ \
     X(forking_line)     /* py/fork.c's code object */ \
+    X(fork_intent)      /* what tells the resource tracker of a fork, or None */ \
     X(cradle_counter)   /* py/bootstrap.c: what the next child hangs up, see there */ \
     X(cradle_children)  \
     X(cradle_parent)    \
