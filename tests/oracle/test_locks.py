@@ -759,3 +759,8 @@ def test_signatures_are_the_stdlibs():
     acquire = multiprocessing.Lock().acquire
     for lock in (cmp.Lock(), cmp.RLock(), cmp.Semaphore(), cmp.Condition()):
         assert parameters(inspect.signature(lock.acquire)) == parameters(inspect.signature(acquire))
+
+
+def test_a_condition_wants_a_lock(mp):
+    with pytest.raises(AttributeError, match="'int' object has no attribute 'acquire'"):
+        mp.Condition(3)

@@ -650,3 +650,10 @@ def test_ends_know_whether_they_are_closed(mp):
     assert q._reader.closed
     with pytest.raises(OSError):
         q._reader.fileno()
+
+
+@pytest.mark.parametrize("name", ["Queue", "JoinableQueue", "SimpleQueue", "Lock", "Event", "Barrier"])
+def test_a_missing_attribute_is_reported_with_the_class_s_short_name(mp, name):
+    made = getattr(mp, name)(*([2] if name == "Barrier" else []))
+    with pytest.raises(AttributeError, match=f"'{name}' object has no attribute 'bogus'"):
+        made.bogus  # noqa: B018

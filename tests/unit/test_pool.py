@@ -539,6 +539,14 @@ def test_close_and_join_after_part_of_a_buffered_imap():
     assert list(iterator) == [2 * i for i in range(1, 1000)]
 
 
+@pytest.mark.parametrize("chunksize", [0, -1])
+def test_map_wants_a_chunksize_of_at_least_one(chunksize):
+    with cmp.Pool(1) as pool:
+        with pytest.raises(ValueError, match=f"Chunksize must be 1\\+, not {chunksize}"):
+            pool.map(abs, [-1], chunksize=chunksize)
+        assert pool.map(abs, [], chunksize=chunksize) == []
+
+
 def test_blocked_iterable_holds_up_nothing_else():
     gate = threading.Event()
 

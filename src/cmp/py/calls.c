@@ -84,10 +84,11 @@ static MapResult *map_async(Pool *self, enum cmpy_task_kind kind, PyObject *cons
     Py_ssize_t length = PyObject_Size(items), chunksize = -1;
     if (length >= 0) chunksize = default_chunksize(self, length);
     if (values[2] != NULL && values[2] != Py_None) chunksize = PyNumber_AsSsize_t(values[2], PyExc_OverflowError);
-    if (length == 0) chunksize = 0;
     if (PyErr_Occurred()) goto out;
-    if (chunksize < 0) {
-        PyErr_SetString(PyExc_ValueError, "Stop argument for islice() must be None or an integer: 0 <= x <= sys.maxsize.");
+    if (length == 0) {
+        chunksize = 0;
+    } else if (chunksize < 1) { /* where the stdlib gives a None for each item */
+        PyErr_Format(PyExc_ValueError, "Chunksize must be 1+, not %zd", chunksize);
         goto out;
     }
     /* An iterable may have run anything, a terminate() included. */

@@ -254,15 +254,27 @@ static void set_lock(struct condition *self, PyObject *lock)
     self->methods = cmpy_semlock_methods_of(cmpy_state_of_type(Py_TYPE(self)), lock);
 }
 
+/* Whatever can be acquired and released. */
+static bool is_lock(PyObject *object)
+{
+    static const char *const needed[] = {"acquire", "release"};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        PyObject *method = PyObject_GetAttrString(object, needed[i]);
+        Py_XDECREF(method);
+        if (method == NULL) return false;
+    }
+    return true;
+}
+
 static int condition_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"lock", "ctx", NULL};
     struct condition *self = SELF(op);
     PyObject *lock = Py_None, *ctx = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O:Condition", names, &lock, &ctx)) return -1;
-    if (cmpy_cell_create(&self->base, "Condition", ctx, CMP_CELL_CONDITION, 0) < 0) return -1;
     int given = PyObject_IsTrue(lock);
-    if (given < 0) return -1;
+    if (given < 0 || (given && !is_lock(lock))) return -1;
+    if (cmpy_cell_create(&self->base, "Condition", ctx, CMP_CELL_CONDITION, 0) < 0) return -1;
     lock = given ? Py_NewRef(lock) : PyObject_CallMethod(ctx, "RLock", NULL);
     if (lock == NULL) {
         cmp_cell_close(&self->base.cell, false);

@@ -98,13 +98,59 @@ struct cmpy_state *cmpy_state_of_type(PyTypeObject *type)
     Py_UNREACHABLE();
 }
 
-static int import_name(const char *module_name, const char *name, PyObject **out)
+/* What the stdlib has that is looked up once. */
+static int import_names(struct cmpy_state *state)
 {
-    PyObject *module = PyImport_ImportModule(module_name);
-    if (module == NULL) return -1;
-    *out = PyObject_GetAttrString(module, name);
-    Py_DECREF(module);
-    return *out == NULL ? -1 : 0;
+    const struct {
+        const char *module, *name;
+        PyObject **place;
+    } wanted[] = {
+        {"queue", "Empty", &state->empty_error},
+        {"queue", "Full", &state->full_error},
+        {"multiprocessing.process", "__dict__", &state->process_globals},
+        {"multiprocessing.util", "__dict__", &state->util_globals},
+        {"multiprocessing.popen_fork", "__dict__", &state->popen_fork},
+        {"threading", "__dict__", &state->threading_globals},
+        {"threading", "BrokenBarrierError", &state->broken_barrier_error},
+        {"io", "open", &state->io_open},
+        {"itertools", "count", &state->itertools_count},
+        {"atexit", "_clear", &state->atexit_clear},
+        {"atexit", "register", &state->atexit_register},
+        {"atexit", "_ncallbacks", &state->atexit_count},
+        {"atexit", "_run_exitfuncs", &state->atexit_run},
+    };
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        PyObject *module = PyImport_ImportModule(wanted[i].module);
+        *wanted[i].place = module == NULL ? NULL : PyObject_GetAttrString(module, wanted[i].name);
+        Py_XDECREF(module);
+        if (*wanted[i].place == NULL) return -1;
+    }
+    return 0;
+}
+
+/* In this order: some need the types of those before them. */
+static int (*const adders[])(PyObject *module) = {
+    cmpy_parent_add, cmpy_popen_add, cmpy_process_add, cmpy_script_add, cmpy_codec_add,
+    cmpy_slab_add, cmpy_semlock_add_type, cmpy_lock_add, cmpy_semaphore_add, cmpy_condition_add, cmpy_event_add,
+    cmpy_barrier_add, cmpy_channel_add, cmpy_reader_add, cmpy_queue_add, cmpy_simplequeue_add, cmpy_health_add,
+    cmpy_cell_add, cmpy_descriptor_add, cmpy_life_add, cmpy_managerqueue_add, cmpy_engine_add, cmpy_results_add,
+    cmpy_imap_add, cmpy_worker_add, cmpy_supervisor_add, cmpy_feeder_add, cmpy_pool_add,
+};
+
+/* A type made from a spec calls itself by its full name in the interpreter's messages ("'cmp.queues.Queue' object has
+ * no attribute ..."); one whose name was set uses that, as classes written in Python do. */
+static int name_types(PyObject *module)
+{
+    PyObject *key, *value;
+    Py_ssize_t place = 0;
+    while (PyDict_Next(PyModule_GetDict(module), &place, &key, &value)) {
+        if (!PyType_Check(value) || PyType_HasFeature((PyTypeObject *)value, Py_TPFLAGS_IMMUTABLETYPE)) continue;
+        PyObject *name = PyObject_GetAttrString(value, "__name__");
+        int code = name == NULL ? -1 : PyObject_SetAttrString(value, "__name__", name);
+        Py_XDECREF(name);
+        if (code < 0) return -1;
+    }
+    return 0;
 }
 
 static int module_exec(PyObject *module)
@@ -114,32 +160,10 @@ static int module_exec(PyObject *module)
     if ((state->str.name = PyUnicode_InternFromString(#name)) == NULL) return -1;
     CMPY_STATE_NAMES(X)
 #undef X
-    if (import_name("queue", "Empty", &state->empty_error) < 0) return -1;
-    if (import_name("queue", "Full", &state->full_error) < 0) return -1;
-    if (import_name("multiprocessing.process", "__dict__", &state->process_globals) < 0) return -1;
-    if (import_name("multiprocessing.util", "__dict__", &state->util_globals) < 0) return -1;
-    if (import_name("multiprocessing.popen_fork", "__dict__", &state->popen_fork) < 0) return -1;
-    if (import_name("threading", "__dict__", &state->threading_globals) < 0) return -1;
-    if (import_name("io", "open", &state->io_open) < 0) return -1;
-    if (import_name("itertools", "count", &state->itertools_count) < 0) return -1;
-    if (import_name("atexit", "_clear", &state->atexit_clear) < 0) return -1;
-    if (import_name("atexit", "register", &state->atexit_register) < 0) return -1;
-    if (import_name("atexit", "_ncallbacks", &state->atexit_count) < 0) return -1;
-    if (import_name("atexit", "_run_exitfuncs", &state->atexit_run) < 0) return -1;
-    if (cmpy_parent_add(module) < 0 || cmpy_popen_add(module) < 0 || cmpy_process_add(module) < 0) return -1;
-    if (cmpy_script_add(module) < 0) return -1;
-    if (cmpy_codec_add(module) < 0) return -1;
-    if (import_name("threading", "BrokenBarrierError", &state->broken_barrier_error) < 0) return -1;
-    if (cmpy_slab_add(module) < 0 || cmpy_semlock_add_type(module) < 0 || cmpy_lock_add(module) < 0) return -1;
-    if (cmpy_semaphore_add(module) < 0 || cmpy_condition_add(module) < 0) return -1;
-    if (cmpy_event_add(module) < 0 || cmpy_barrier_add(module) < 0) return -1;
-    if (cmpy_channel_add(module) < 0 || cmpy_reader_add(module) < 0) return -1;
-    if (cmpy_queue_add(module) < 0 || cmpy_simplequeue_add(module) < 0 || cmpy_health_add(module) < 0) return -1;
-    if (cmpy_cell_add(module) < 0 || cmpy_descriptor_add(module) < 0 || cmpy_life_add(module) < 0 || cmpy_managerqueue_add(module) < 0) return -1;
-    if (cmpy_engine_add(module) < 0 || cmpy_results_add(module) < 0 || cmpy_imap_add(module) < 0) return -1;
-    if (cmpy_worker_add(module) < 0 || cmpy_supervisor_add(module) < 0 || cmpy_feeder_add(module) < 0) return -1;
-    if (cmpy_pool_add(module) < 0) return -1;
-    return 0;
+    if (import_names(state) < 0) return -1;
+    for (size_t i = 0; i < sizeof adders / sizeof *adders; i++)
+        if (adders[i](module) < 0) return -1;
+    return name_types(module);
 }
 
 PyMODINIT_FUNC PyInit__core(void)
