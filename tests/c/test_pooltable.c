@@ -50,14 +50,34 @@ TEST(withdraw_takes_back_claims_of_items_still_queued_only)
     const uint64_t head = UINT64_C(0x1ffffffff); /* the lower half of a claim is about to wrap */
     table->slots[0].claim = CMP_QUEUE_CLAIM(9, head - 1);
     table->slots[1].claim = CMP_QUEUE_CLAIM(10, head);
-    table->slots[2].claim = CMP_QUEUE_CLAIM(11, head + 1);
+    table->slots[2].claim = CMP_QUEUE_CLAIM(11, head - UINT32_C(0x80000001)); /* a task of hours */
     table->slots[3].claim = CMP_QUEUE_CLAIM(8, head - 1000);
+    CHECK_EQ(cmp_pooltable_lost(table, 0, head), 9);
+    CHECK_EQ(cmp_pooltable_lost(table, 1, head), 0);
+    CHECK_EQ(cmp_pooltable_lost(table, 2, head), 11);
     cmp_pooltable_withdraw(table, head);
     CHECK_EQ(cmp_pooltable_claimed(table, 0), 9);
     CHECK_EQ(cmp_pooltable_claimed(table, 1), 0);
-    CHECK_EQ(cmp_pooltable_claimed(table, 2), 0);
+    CHECK_EQ(cmp_pooltable_claimed(table, 2), 11);
     CHECK_EQ(cmp_pooltable_claimed(table, 3), 8);
     CHECK_EQ(cmp_pooltable_claimed(table, 4), 0);
+    free(table);
+}
+
+TEST(claims_beside_every_wrap_of_the_index_are_judged_right)
+{
+    static const uint64_t heads[] = {0, 1, UINT64_C(0x7fffffff), UINT64_C(0x80000000), UINT64_C(0xfffffffe),
+                                     UINT64_C(0xffffffff), UINT64_C(0x100000000), UINT64_C(0x180000000), UINT64_MAX};
+    struct cmp_pooltable *table = make();
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        table->slots[0].claim = CMP_QUEUE_CLAIM(1, heads[i]);
+        table->slots[1].claim = CMP_QUEUE_CLAIM(2, heads[i] - 1);
+        CHECK_EQ(cmp_pooltable_lost(table, 0, heads[i]), 0);
+        CHECK_EQ(cmp_pooltable_lost(table, 1, heads[i]), 2);
+        cmp_pooltable_withdraw(table, heads[i]);
+        CHECK_EQ(cmp_pooltable_claimed(table, 0), 0);
+        CHECK_EQ(cmp_pooltable_claimed(table, 1), 2);
+    }
     free(table);
 }
 
@@ -140,5 +160,27 @@ TEST(claim_whose_task_never_left_is_withdrawn_by_a_freeze)
     cmp_queue_thaw(&pool.tasks);
     CHECK_EQ(cmp_pooltable_claimed(pool.table, 1), 0);
     CHECK_EQ(cmp_queue_size(&pool.tasks), 1);
+    cmp_segment_close(&pool.segment);
+}
+
+/* Whoever met the dead worker's lock stands still (SIGSTOP) before it has withdrawn anything: the freeze is in vain. */
+TEST(claim_whose_task_never_left_is_no_loss_without_a_freeze_either)
+{
+    struct pool pool;
+    pool_open(&pool);
+    put_tagged(&pool.tasks, 71);
+    (void)test_reap(test_child(die_claiming, &pool));
+    CHECK_EQ(cmp_mutex_try(&pool.tasks.shm->take_lock), -EOWNERDEAD);
+    CHECK_EQ(cmp_queue_freeze(&pool.tasks), -ETIMEDOUT);
+    CHECK_EQ(cmp_pooltable_claimed(pool.table, 1), 71);
+    CHECK_EQ(cmp_pooltable_lost(pool.table, 1, cmp_queue_head(&pool.tasks)), 0);
+    cmp_queue_repair_take(&pool.tasks);
+    cmp_mutex_repaired(&pool.tasks.shm->take_lock);
+    cmp_queue_unlock_take(&pool.tasks);
+    struct cmp_taken taken;
+    CHECK_EQ(cmp_queue_take(&pool.tasks, &taken, &pool.table->slots[2].claim, TRY), 0);
+    CHECK_EQ(taken.tag, 71);
+    CHECK_EQ(cmp_pooltable_lost(pool.table, 2, cmp_queue_head(&pool.tasks)), 71);
+    CHECK_EQ(cmp_pooltable_lost(pool.table, 1, cmp_queue_head(&pool.tasks)), 0);
     cmp_segment_close(&pool.segment);
 }

@@ -248,13 +248,14 @@ static void look(struct cmpy_engine *engine, int64_t *again_ns)
     }
 }
 
-static void settle_one(struct cmpy_engine *engine, uint32_t slot)
+/* `head`: of the task queue, read after the worker's death. */
+static void settle_one(struct cmpy_engine *engine, uint32_t slot, uint64_t head)
 {
     struct cmpy_worker *worker = &engine->workers[slot];
     const struct cmp_worker_shm *shm = &engine->table->slots[slot];
     struct cmpy_task task;
-    uint32_t claimed = cmp_pooltable_claimed(engine->table, slot);
-    if (claimed != 0 && cmpy_tasks_remove(&engine->book, claimed, &task)) {
+    uint32_t lost = cmp_pooltable_lost(engine->table, slot, head);
+    if (lost != 0 && cmpy_tasks_remove(&engine->book, lost, &task)) {
         struct cmpy_parcel *parcel = cmpy_parcel_make(CMPY_PARCEL_LOST, Py_XNewRef(task.job->function));
         engine->out_kib -= task.kib;
         if (parcel != NULL) {
@@ -295,12 +296,16 @@ int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engi
         for (uint32_t i = 0; i < engine->nslots && n < 64; i++)
             if (engine->workers[i].ended && !engine->workers[i].settled) slots[n++] = i;
         Py_BEGIN_ALLOW_THREADS
-        /* A lock that the dead one held is repaired now, or has been by whoever holds it. */
+        /* A lock that the dead one held is repaired now, or will be by who holds it: no judgement rests on that. */
         if (cmp_queue_freeze(&engine->tasks) == 0) cmp_queue_thaw(&engine->tasks);
         (void)cmp_sweep_dead(&engine->segment);
         Py_END_ALLOW_THREADS
+        uint64_t published = cmp_queue_tail(&engine->results);
         if (drain(engine) < 0) return -1;
-        for (int i = 0; i < n; i++) settle_one(engine, slots[i]);
+        /* One that stands still in a sweep holds the results' lock: what is published there counts all the same. */
+        if ((int64_t)(cmp_queue_head(&engine->results) - published) < 0) return 0;
+        uint64_t head = cmp_queue_head(&engine->tasks);
+        for (int i = 0; i < n; i++) settle_one(engine, slots[i], head);
         cmpy_supervisor_kick(); /* it frees the slots, and judges whether the pool is over now */
     }
     return 0;
@@ -330,6 +335,8 @@ void cmpy_roster_tend(struct cmpy_engine *engine, int64_t *again_ns)
     if (engine->nended > 0) {
         if (engine->led) cmpy_engine_news(engine); /* the leader settles it */
         else if (cmpy_engine_drain(engine) < 0) PyErr_WriteUnraisable(NULL);
+        int64_t soon_ns = cmp_now_ns() + LOOK_AGAIN_NS;
+        if (engine->nended > 0 && soon_ns < *again_ns) *again_ns = soon_ns;
     }
     free_settled(engine);
     replace(engine, again_ns);

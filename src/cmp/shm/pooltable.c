@@ -45,9 +45,23 @@ void cmp_pooltable_close(struct cmp_pooltable *table, uint32_t slot)
     cmp_store(&worker->life, CMP_WORKER_FREE, relaxed, "pool.close");
 }
 
+/* Is it the claim of the item at the head, which then has not left? A claim is set for the item that is at the head, so
+ * no other has not: however long a task takes, and however many pass by meanwhile. Of an index 32 bits are there. */
+static bool still_queued(uint64_t claim, uint64_t head)
+{
+    return (uint32_t)claim == (uint32_t)(head + 1);
+}
+
 uint32_t cmp_pooltable_claimed(const struct cmp_pooltable *table, uint32_t slot)
 {
     return (uint32_t)(cmp_load(&table->slots[slot].claim, acquire) >> 32);
+}
+
+uint32_t cmp_pooltable_lost(const struct cmp_pooltable *table, uint32_t slot, uint64_t head)
+{
+    /* Acquire: whoever moves the head on over a dead one's item has withdrawn its claim before. */
+    uint64_t claim = cmp_load(&table->slots[slot].claim, acquire);
+    return still_queued(claim, head) ? 0 : (uint32_t)(claim >> 32);
 }
 
 void cmp_pooltable_withdraw(void *arg, uint64_t head)
@@ -55,8 +69,7 @@ void cmp_pooltable_withdraw(void *arg, uint64_t head)
     struct cmp_pooltable *table = arg;
     for (uint32_t i = 0; i < table->nslots; i++) {
         uint64_t claim = cmp_load(&table->slots[i].claim, relaxed);
-        /* Its index is claim - 1, of which 32 bits are there: far more than tasks can be claimed at a time. */
-        if (claim != 0 && (int32_t)((uint32_t)claim - 1 - (uint32_t)head) >= 0)
+        if (claim != 0 && still_queued(claim, head))
             cmp_store(&table->slots[i].claim, 0, relaxed, "pool.withdraw");
     }
 }

@@ -12,10 +12,9 @@
  *   life      FREE -> STARTING (parent, before the fork) -> READY (worker, its initializer done) -> FREE (parent, once
  *             the worker's death has been settled).
  *
- * What a kill leaves, for the parent to settle after it has made sure that no dead holder's lock stands unrepaired
- * (cmp_queue_freeze) and has drained the result queue:
+ * What a kill leaves, for the parent to settle after it has read all results published before:
  *   before [queue.claim]                       claim 0: the task is still in the queue, nothing is lost
- *   between [queue.claim] and [queue.head]     withdrawn by the repair: likewise
+ *   between [queue.claim] and [queue.head]     a claim of the item at the head, or withdrawn by the repair: likewise
  *   between [queue.head] and [queue.publish]   claim stands, no result came: the task has failed
  *   between [queue.publish] and [pool.answer]  claim stands, but its result came, so its id is answered already
  * A task id is answered once, in the parent's own table (py/tasks.h), so each task has exactly one outcome.
@@ -60,6 +59,9 @@ void cmp_pooltable_close(struct cmp_pooltable *table, uint32_t slot);
 
 /* The tag of the task a worker has claimed, 0: none. */
 uint32_t cmp_pooltable_claimed(const struct cmp_pooltable *table, uint32_t slot);
+/* The tag of the task that has left the queue with the dead worker of this slot, 0: none has. `head` is the task queue's
+ * (cmp_queue_head), read after the worker's death and before this call. Exact without any lock. */
+uint32_t cmp_pooltable_lost(const struct cmp_pooltable *table, uint32_t slot, uint64_t head);
 /* For cmp_queue.on_take_repair, `table` being its argument: claims of items that are still in the queue are none. */
 void cmp_pooltable_withdraw(void *table, uint64_t head);
 

@@ -156,6 +156,16 @@ static uint64_t size_of(const struct cmp_queue_shm *shm)
     return tail - head <= INT64_MAX ? tail - head : 0;
 }
 
+uint64_t cmp_queue_head(const struct cmp_queue *queue)
+{
+    return cmp_load(&queue->shm->head, acquire); /* pairs with [queue.head] */
+}
+
+uint64_t cmp_queue_tail(const struct cmp_queue *queue)
+{
+    return cmp_load(&queue->shm->tail, acquire); /* pairs with [queue.publish] */
+}
+
 uint64_t cmp_queue_size(const struct cmp_queue *queue)
 {
     return size_of(queue->shm);

@@ -100,6 +100,9 @@ int cmp_queue_take_many(struct cmp_queue *queue, struct cmp_item *items, size_t 
                         int64_t deadline_ns, size_t *done);
 void cmp_queue_release_item(struct cmp_queue *queue, struct cmp_item *item);
 
+/* How many items have left, and how many were put, since it was made; both run free. */
+uint64_t cmp_queue_head(const struct cmp_queue *queue);
+uint64_t cmp_queue_tail(const struct cmp_queue *queue);
 /* Exact at some instant during the call. */
 uint64_t cmp_queue_size(const struct cmp_queue *queue);
 uint64_t cmp_queue_capacity(const struct cmp_queue *queue);
