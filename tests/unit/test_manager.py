@@ -224,7 +224,7 @@ def test_a_worker_that_gets_a_queue_with_each_task_attaches_it_once():
 
 
 def attach_many(queues) -> int:
-    return len(cmp.managers._kept)
+    return len(cmp.proxies._kept)
 
 
 def test_a_worker_keeps_only_the_latest_queues():

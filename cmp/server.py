@@ -1,0 +1,307 @@
+"""The manager's process: the stdlib's server, which hands out what it keeps in shared memory.
+
+It is open to whatever connects, so before a peer has shown that it knows the key nothing of it is unpickled, and only
+so many can stand at the door; and it outlives its clients, so it notices their deaths and takes back what they held.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import managers as _stdlib
+from multiprocessing import util
+
+from . import _core
+from .carried import Parcel
+
+__all__ = ["Server", "SharedMemoryServer"]
+
+
+@contextmanager
+def _socket_of(c):
+    """A connection's socket, for asking and telling; the connection keeps it."""
+    sock = socket.socket(fileno=c.fileno())
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
+class Door:
+    """Those who have connected and not yet shown that they know the key.
+
+    Each costs a thread and a descriptor, and may say nothing for ever. While there are fewer than MOST that is all
+    they do; past it whoever came first has to go, unless it came only just now.
+    """
+
+    MOST = 128
+    GRACE_S = 5.0  # a client that has just started, on a busy machine, takes a fraction of this
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._since: dict[object, float] = {}  # by connection, oldest first
+
+    def enter(self, c) -> None:
+        """Comes back once there is room."""
+        with self._changed:
+            while len(self._since) >= self.MOST:
+                self._turn_out_the_first()
+            self._since[c] = time.monotonic()
+
+    def leave(self, c) -> None:
+        with self._changed:
+            self._since.pop(c, None)
+            self._changed.notify_all()
+
+    def make_room(self) -> bool:
+        """For want of descriptors the first has to go. False: nobody is here."""
+        with self._changed:
+            if not self._since:
+                return False
+            self._turn_out_the_first()
+        return True
+
+    def _turn_out_the_first(self) -> None:
+        c, since = next(iter(self._since.items()))
+        if not self._changed.wait_for(lambda: c not in self._since, since + self.GRACE_S - time.monotonic()):
+            with _socket_of(c) as peer:  # whoever is here is not closed yet
+                peer.shutdown(socket.SHUT_RDWR)  # its thread, which reads, finds the end
+            self._changed.wait_for(lambda: c not in self._since)
+
+
+class Clients:
+    """Which process holds how many references to what, so that those of a killed one can be given back.
+
+    Only processes of this machine are known; a remote client's references stay, as in the stdlib, if it is killed.
+    """
+
+    def __init__(self, give_back: Callable[[str], None]):
+        self._give_back = give_back
+        self._lock = threading.Lock()
+        self._held: dict[int, tuple[int, Counter[str]]] = {}  # by pid: pidfd (-1: none to be had) and count by ident
+        self._pids: dict[int, int] = {}  # by pidfd
+        self._ended = select.epoll()
+        threading.Thread(target=self._bury, daemon=True).start()
+
+    @staticmethod
+    def _pid(c) -> int | None:
+        """Who speaks; None if it is not known, or this process itself."""
+        if c is None:
+            return None
+        with _socket_of(c) as speaker:
+            if speaker.family != socket.AF_UNIX:
+                return None
+            return struct.unpack("3i", speaker.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+
+    def took(self, c, ident: str) -> None:
+        pid = self._pid(c)
+        if pid is None:
+            return
+        with self._lock:
+            fd, held = self._held.get(pid, (-1, Counter()))
+            held[ident] += 1
+            self._held[pid] = fd, held
+            if fd >= 0:
+                return
+            try:
+                fd = os.pidfd_open(pid)
+            except ProcessLookupError:  # killed already
+                gone = True
+            except (OSError, AttributeError):  # no descriptor to be had: it is trusted to say so when it ends
+                gone = False
+            else:
+                gone = False
+                self._held[pid] = fd, held
+                self._pids[fd] = pid
+                self._ended.register(fd, select.EPOLLIN)
+        if gone:
+            self._forget(pid)
+
+    def gave(self, c, ident: str) -> bool:
+        """False: it was given back before, for this process was found dead."""
+        pid = self._pid(c)
+        if pid is None:
+            return True
+        with self._lock:
+            fd, held = self._held.get(pid, (-1, Counter()))
+            if held[ident] == 0:
+                return False
+            held[ident] -= 1
+            if held[ident] == 0:
+                del held[ident]
+            if not held:
+                self._close(pid)
+        return True
+
+    def _close(self, pid: int) -> Counter[str]:
+        fd, held = self._held.pop(pid, (-1, Counter()))
+        if fd >= 0:
+            del self._pids[fd]
+            self._ended.unregister(fd)  # by hand: closing does it only if no child of ours has inherited it
+            os.close(fd)
+        return held
+
+    def _forget(self, pid: int) -> None:
+        with self._lock:
+            held = self._close(pid)
+        for ident in held.elements():
+            try:
+                self._give_back(ident)
+            except Exception as error:  # noqa: BLE001 - whatever an object's end raises, the others' references go back
+                util.info("reference of a dead process to %s: %r", ident, error)
+
+    def _bury(self) -> None:
+        while True:
+            for fd, _ in self._ended.poll():
+                with self._lock:
+                    pid = self._pids.get(fd)
+                if pid is not None:
+                    self._forget(pid)
+
+
+_SHARED = (_core.ManagedQueue, _core.SemLock, _core.Condition, _core.Event, _core.Barrier)
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PAUSE_S = 0.05  # between two looks whether there are any again
+
+
+def _open_spare() -> int:
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+class Server(_stdlib.Server):
+    """The stdlib's server, which can also hand out what it keeps in shared memory."""
+
+    public = [*_stdlib.Server.public, "attach"]
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._life = _core.Life()
+        self._clients = None
+        self._door = Door()
+        self._conns: set[object] = set()
+        self._spare: int | None = None
+
+    # ---- its life ----
+
+    def serve_forever(self):
+        """By whom it is served is what its clients watch, so its life begins here."""
+        self._life.begin()
+        self._spare = _open_spare()
+        self._clients = Clients(partial(super().decref, None))
+        util.register_after_fork(self, Server._leave_to_the_parent)
+        super().serve_forever()
+
+    def _leave_to_the_parent(self):
+        """In a child of the manager's: peers have to see the manager end when it ends, and not with its children."""
+        for c in list(self._conns):
+            c.close()
+        listener = getattr(self.listener, "_listener", None)
+        if listener is not None:
+            listener._socket.close()
+
+    def shutdown(self, c):
+        self._life.close()
+        for referent, *_ in list(self.id_to_obj.values()):
+            if isinstance(referent, _core.ManagedQueue):
+                referent._disturb()
+        super().shutdown(c)
+
+    # ---- who comes in ----
+
+    def accepter(self):
+        """The stdlib's, which goes on whatever happens: without it every further client would wait for ever."""
+        while True:
+            c = self._accept()
+            if c is None:
+                continue
+            self._door.enter(c)
+            try:
+                threading.Thread(target=self.handle_request, args=(c,), daemon=True).start()
+            except RuntimeError:  # no thread to be had
+                self._door.leave(c)
+                c.close()
+
+    def _accept(self):
+        """None if nobody could be let in."""
+        try:
+            return self.listener.accept()
+        except OSError as error:
+            if error.errno not in _OUT_OF_DESCRIPTORS or self._door.make_room():
+                return None
+        # With one kept for this whoever waits to be let in gets an error, which is better than waiting for ever.
+        c = None
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+        try:
+            c = self.listener.accept()
+            self._spare = _open_spare()
+            return c
+        except OSError:  # still none
+            if c is not None:
+                c.close()
+        try:
+            self._spare = _open_spare()
+        except OSError:  # another thread has had it
+            self.stop_event.wait(_PAUSE_S)
+        return None
+
+    def handle_request(self, conn):
+        """The stdlib's, with the door."""
+
+        def recv():
+            """What is unpickled first comes from a peer that has answered the challenge."""
+            del conn.recv
+            self._door.leave(conn)
+            return conn.recv()
+
+        conn.recv = recv
+        self._conns.add(conn)
+        try:
+            self._handle_request(conn)
+        except SystemExit:  # how serve_client() ends
+            pass
+        finally:
+            self._door.leave(conn)
+            self._conns.discard(conn)
+            conn.close()
+
+    # ---- references ----
+
+    def incref(self, c, ident):
+        super().incref(c, ident)
+        self._clients.took(c, ident)
+
+    def decref(self, c, ident):
+        if self._clients.gave(c, ident):
+            super().decref(c, ident)
+
+    def attach(self, c, ident):
+        """incref(), and the object itself with the manager's life, for a client that can receive descriptors."""
+        self.incref(c, ident)
+        try:
+            referent = self.id_to_obj[ident][0]
+            if not isinstance(referent, _SHARED) or isinstance(self.address, tuple):
+                c.send(("#RETURN", None))
+                return
+            parcel = Parcel((referent, self._life))
+            c.send(("#RETURN", (parcel.pickle, len(parcel.descriptors))))
+            _core.send_descriptors(c.fileno(), tuple(parcel.descriptors))
+        except OSError:
+            self.decref(c, ident)  # the client has gone, or one of us is out of descriptors
+            raise
+
+
+class SharedMemoryServer(Server, _stdlib.SharedMemoryServer):
+    """The stdlib's server of shared memory blocks, as steadfast."""
+
+    public = [*_stdlib.SharedMemoryServer.public, "attach"]
