@@ -44,7 +44,7 @@ int cmpy_wait(cmpy_call call, void *arg, int64_t deadline_ns)
         int64_t until_ns = 1; /* long past: waits for internal locks and for nothing else */
         Py_BEGIN_ALLOW_THREADS
         if (deadline_ns != CMPY_TRY) {
-            until_ns = cmp_now_ns() + SIGNAL_LOOK_NS;
+            until_ns = cmp_tick_ns() + SIGNAL_LOOK_NS;
             if (until_ns > deadline_ns) until_ns = deadline_ns;
         }
         code = call(arg, until_ns);

@@ -15,8 +15,7 @@ int cmp_cell_wait(struct cmp_eventcount *ec, int (*look)(void *), bool (*more)(v
     if (deadline_ns <= 0) return look(arg);
     bool first = patience->slice_ns == 0;
     if (first) patience->slice_ns = FIRST_SLICE_NS;
-    int64_t now_ns = cmp_now_ns();
-    int64_t slice_end_ns = now_ns + patience->slice_ns;
+    int64_t slice_end_ns = cmp_tick_ns() + patience->slice_ns;
     bool last = deadline_ns <= slice_end_ns;
     int code = cmp_eventcount_wait(ec, look, more, arg, last ? deadline_ns : slice_end_ns, first ? spin_ns : 0,
                                    learnt);

@@ -100,7 +100,7 @@ static int sleep_on_ticket(struct cmp_condition_wait *wait, int64_t deadline_ns)
     if (cmp_load(&ticket->state, acquire) == CMP_TICKET_NOTIFIED) return 0;
     if (deadline_ns <= 0) return -EAGAIN;
     int64_t *slice_ns = &wait->patience.slice_ns;
-    int64_t now_ns = cmp_now_ns();
+    int64_t now_ns = cmp_tick_ns();
     if (*slice_ns == 0) {
         *slice_ns = FIRST_SLICE_NS;
         if (cmp_spin(&wait->cell->spin, look_at_ticket, ticket, deadline_ns, SPIN_NS) == 0) return 0;

@@ -56,7 +56,7 @@ uint32_t cmp_eventcount_prepare(struct cmp_eventcount *ec)
 
 int cmp_eventcount_sleep(struct cmp_eventcount *ec, uint32_t key, int64_t deadline_ns, int64_t slice_ns)
 {
-    int64_t slice_end_ns = cmp_now_ns() + slice_ns;
+    int64_t slice_end_ns = cmp_tick_ns() + slice_ns;
     int code = cmp_futex_wait(&ec->word, key, deadline_ns < slice_end_ns ? deadline_ns : slice_end_ns);
     return code == -EAGAIN ? 0 : code;
 }
