@@ -11,8 +11,11 @@ import json
 import os
 import platform
 import re
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +36,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--against", default="stdlib,cmp", metavar="A,B",
                         help="what to compare (stdlib,cmp); stdlib,stdlib shows the noise of the method")
     parser.add_argument("--timeout", type=float, default=180, help="seconds for one measurement (180)")
+    parser.add_argument("--one-core", action="store_true", help="all on one core, where no two can run at once")
+    parser.add_argument("--hogs", type=int, default=0, metavar="N", help="so many other processes compute meanwhile")
     parser.add_argument("--no-limits", action="store_true", help="leave the machine's limits out")
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     return parser.parse_args()
+
+
+@contextmanager
+def conditions(options: argparse.Namespace) -> Iterator[None]:
+    """One core or all, alone or beside processes that do nothing but compute (which end with us, however we end)."""
+    if options.one_core:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    compute = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
+    hogs = [subprocess.Popen([sys.executable, "-c", compute]) for _ in range(options.hogs)]
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
 
 
 def machine() -> str:
@@ -72,13 +92,19 @@ def implementations(options: argparse.Namespace) -> list[str]:
 
 def main() -> int:
     options = arguments()
+    with conditions(options):
+        return compare(options)
+
+
+def compare(options: argparse.Namespace) -> int:
     rows = [row for name, row in registry.load().items() if re.search(options.rows, name)]
     if options.list:
         print("\n".join(row.name for row in rows))
         return 0
     repeat = 1 if options.quick else options.repeat
     names = implementations(options)
-    print(f"{machine()}\nload before: {os.getloadavg()[0]:.2f}; {repeat} pairs a row, {names[0]} and {names[1]} in turn\n")
+    print(f"{machine()}\nload before: {os.getloadavg()[0]:.2f}; {repeat} pairs a row, {names[0]} and {names[1]} in turn"
+          + (f"; beside {options.hogs} processes that compute" if options.hogs else "") + "\n")
     bounds = {} if options.no_limits or options.quick else limits.measure()
     if bounds:
         print(table.limits(bounds))
