@@ -16,20 +16,29 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* The block at ref and its size, read once and checked. */
-static struct cmp_block_shm *find_sized(struct cmp_segment *segment, cmp_ref ref, uint64_t *size)
+/* The block at ref and its size, read once and checked. 0; -EBADMSG: none is there; -ENOMEM, -EBADF as cmp_extent_map. */
+static int look_up(struct cmp_segment *segment, cmp_ref ref, struct cmp_block_shm **found, uint64_t *size)
 {
     uint32_t number = (uint32_t)(ref >> CMP_REF_BITS);
     uint64_t offset = CMP_REF_OFFSET(ref), bytes;
     char *at;
-    if (number == 0 || offset % CMP_BLOCK_PAGE != 0 || cmp_extent_map(segment, number, &at, &bytes) < 0) return NULL;
-    if (offset > bytes || sizeof(struct cmp_block_shm) > bytes - offset) return NULL;
+    if (number == 0 || offset % CMP_BLOCK_PAGE != 0) return -EBADMSG;
+    int code = cmp_extent_map(segment, number, &at, &bytes);
+    if (code < 0) return code;
+    if (offset > bytes || sizeof(struct cmp_block_shm) > bytes - offset) return -EBADMSG;
     struct cmp_block_shm *block = (struct cmp_block_shm *)(at + offset);
     /* Nothing to be ordered: who has the reference got it through something that was published after the header. */
     uint64_t claimed = *(volatile const uint64_t *)&block->size;
-    if (block->magic != CMP_BLOCK_MAGIC || claimed < CMP_BLOCK_PAGE || claimed > bytes - offset) return NULL;
+    if (block->magic != CMP_BLOCK_MAGIC || claimed < CMP_BLOCK_PAGE || claimed > bytes - offset) return -EBADMSG;
+    *found = block;
     *size = claimed;
-    return block;
+    return 0;
+}
+
+static struct cmp_block_shm *find_sized(struct cmp_segment *segment, cmp_ref ref, uint64_t *size)
+{
+    struct cmp_block_shm *block;
+    return look_up(segment, ref, &block, size) == 0 ? block : NULL;
 }
 
 struct cmp_block_shm *cmp_block_find(struct cmp_segment *segment, cmp_ref ref)
@@ -51,6 +60,15 @@ _Atomic uint64_t *cmp_block_tenure(struct cmp_segment *segment, cmp_ref ref)
 {
     struct cmp_block_shm *block = cmp_block_find(segment, ref);
     return block == NULL ? NULL : &block->tenure;
+}
+
+int cmp_block_reach(struct cmp_segment *segment, cmp_ref ref, _Atomic uint64_t **tenure)
+{
+    struct cmp_block_shm *block;
+    uint64_t size;
+    int code = look_up(segment, ref, &block, &size);
+    if (code == 0) *tenure = &block->tenure;
+    return code;
 }
 
 /* Pages may be in memory and yet not in this process's page tables, because another wrote them, or pwrite did. Stores

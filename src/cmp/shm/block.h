@@ -44,9 +44,12 @@ void cmp_block_free(struct cmp_segment *segment, cmp_ref block);
 /* The payload of a block, whole, 64 bytes behind a page's beginning; NULL if the reference is not to a block (or its
  * extent cannot be mapped). */
 void *cmp_block_payload(struct cmp_segment *segment, cmp_ref block, uint64_t *capacity);
-/* The tenure word of a block; NULL if the reference is not to a block. A queue moves it with cmp_store under its
- * lock; the sweep takes a block over by CAS from the tenure it judged. */
+/* The tenure word of a block; NULL if the reference is not to a block (or its extent cannot be mapped). A queue moves
+ * it with cmp_store under its lock; the sweep takes a block over by CAS from the tenure it judged. */
 _Atomic uint64_t *cmp_block_tenure(struct cmp_segment *segment, cmp_ref block);
+/* The same for who has to know why there is none: 0; -EBADMSG: the reference is not to a block, which is damage;
+ * -ENOMEM, -EBADF: this process cannot map its extent, and what it cannot see it must not judge. */
+int cmp_block_reach(struct cmp_segment *segment, cmp_ref block, _Atomic uint64_t **tenure);
 /* Writes at an offset of the payload of a block this member holds: memcpy where warm, pwrite where cold. Outside every
  * lock. -EBADMSG: not inside a block, -ENOMEM: the kernel has no page. */
 int cmp_block_write(struct cmp_segment *segment, cmp_ref block, uint64_t offset, const void *bytes, uint64_t size);

@@ -100,6 +100,7 @@ static void relist(void *arg, cmp_ref ref, _Atomic uint64_t *tenure)
     else add_to(&r->blocks->busy_bytes, cmp_load(&block->charged_bytes, relaxed));
 }
 
+/* Blocks that this process cannot map are on no list until another one has repaired: `broken` says so. */
 static void repair(struct cmp_segment *segment)
 {
     struct cmp_blocks_shm *blocks = cmp_block_books(segment);
@@ -114,15 +115,18 @@ static void repair(struct cmp_segment *segment)
     cmp_store(&blocks->idle_bytes, 0, relaxed, "block.forget");
     cmp_store(&blocks->unused_bytes, 0, relaxed, "block.forget");
     cmp_store(&blocks->returned_bytes, 0, relaxed, "block.forget");
-    (void)cmp_block_walk(segment, relist, &relisting);
+    int code = cmp_block_walk(segment, relist, &relisting);
+    cmp_store(&blocks->broken, code == -ENOMEM || code == -EBADF, relaxed, "block.broken");
 }
 
 static int locked(struct cmp_segment *segment, int code)
 {
+    struct cmp_blocks_shm *blocks = cmp_block_books(segment);
+    if (code == 0 && cmp_load(&blocks->broken, relaxed) != 0) repair(segment); /* relaxed: changes under this lock only */
     if (code != -EOWNERDEAD) return code;
     repair(segment);
     (void)cmp_rmw(fetch_add, &segment->shm->repairs, 1, relaxed, "segment.repairs");
-    cmp_mutex_repaired(&cmp_block_books(segment)->lock);
+    cmp_mutex_repaired(&blocks->lock);
     return 0;
 }
 

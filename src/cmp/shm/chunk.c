@@ -10,6 +10,9 @@ _Static_assert(offsetof(struct cmp_chunk_shm, records) == 16, "part of the layou
 int cmp_chunk_view(struct cmp_segment *segment, cmp_ref ref, struct cmp_chunk *chunk)
 {
     uint64_t capacity = 0;
+    _Atomic uint64_t *tenure;
+    int code = cmp_block_reach(segment, ref, &tenure);
+    if (code < 0) return code;
     void *payload = cmp_block_payload(segment, ref, &capacity);
     /* Every chunk takes at least one record of each kind and its end mark. */
     if (payload == NULL || capacity < CMP_CHUNK_FIRST_BYTES) return -EBADMSG;

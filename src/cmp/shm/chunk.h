@@ -24,7 +24,8 @@ struct cmp_chunk {
     uint32_t size; /* bytes of records */
 };
 
-/* Makes *chunk the view of `ref`; -EBADMSG if that is no chunk. */
+/* Makes *chunk the view of `ref`: 0; -EBADMSG: that is no chunk; -ENOMEM, -EBADF: it cannot be seen from here (see
+ * cmp_block_reach). */
 int cmp_chunk_view(struct cmp_segment *segment, cmp_ref ref, struct cmp_chunk *chunk);
 
 /* *view := *chunk, for a view that is kept: a fork in another thread may strike anywhere in between, and what the

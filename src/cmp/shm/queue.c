@@ -67,30 +67,40 @@ void cmp_queue_detach(struct cmp_queue *queue)
 
 /* --- locks --- */
 
-static int lock_side(struct cmp_queue *queue, struct cmp_mutex *mutex, void (*repair)(struct cmp_queue *),
-                     int64_t deadline_ns)
+/* The side after a dead holder. A robust mutex is either repaired or lost for ever, so where this process cannot do it
+ * the word `broken` hands the duty on. Killed in here: the next owner meets a dead one again. */
+static int make_whole(struct cmp_queue *queue, struct cmp_mutex *mutex, _Atomic uint32_t *broken,
+                      int (*repair)(struct cmp_queue *), bool met_dead)
 {
-    int code = deadline_ns == 0 ? cmp_mutex_try(mutex) : cmp_mutex_lock_slice(mutex);
-    if (code == 0) return 0;
-    if (code == -EOWNERDEAD) {
-        repair(queue);
+    int code = repair(queue);
+    cmp_store(broken, code < 0, relaxed, "queue.broken");
+    if (met_dead) {
         (void)cmp_rmw(fetch_add, &queue->shm->repairs, 1, relaxed, "queue.repairs");
         cmp_mutex_repaired(mutex);
-        cmp_private_store(&queue->met_dead, 1, relaxed);
-        return 0;
     }
+    if (code < 0) cmp_mutex_unlock(mutex);
+    else cmp_private_store(&queue->met_dead, 1, relaxed);
+    return code;
+}
+
+static int lock_side(struct cmp_queue *queue, struct cmp_mutex *mutex, _Atomic uint32_t *broken,
+                     int (*repair)(struct cmp_queue *), int64_t deadline_ns)
+{
+    int code = deadline_ns == 0 ? cmp_mutex_try(mutex) : cmp_mutex_lock_slice(mutex);
+    if (code == 0 && cmp_load(broken, relaxed) == 0) return 0; /* relaxed: changes under this lock only */
+    if (code == 0 || code == -EOWNERDEAD) return make_whole(queue, mutex, broken, repair, code < 0);
     if (code == -ETIMEDOUT) return cmp_now_ns() < deadline_ns ? -EINTR : -ETIMEDOUT;
     return code;
 }
 
 int cmp_queue_lock_put(struct cmp_queue *queue, int64_t deadline_ns)
 {
-    return lock_side(queue, &queue->shm->put_lock, cmp_queue_repair_put, deadline_ns);
+    return lock_side(queue, &queue->shm->put_lock, &queue->shm->put_broken, cmp_queue_repair_put, deadline_ns);
 }
 
 int cmp_queue_lock_take(struct cmp_queue *queue, int64_t deadline_ns)
 {
-    return lock_side(queue, &queue->shm->take_lock, cmp_queue_repair_take, deadline_ns);
+    return lock_side(queue, &queue->shm->take_lock, &queue->shm->take_broken, cmp_queue_repair_take, deadline_ns);
 }
 
 static int lock_both(struct cmp_queue *queue, int64_t deadline_ns)

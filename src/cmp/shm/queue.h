@@ -81,7 +81,8 @@ struct cmp_taken {
 /* claim: a word set before the item leaves the queue ([queue.claim]), or NULL: the item's tag in the upper half, its
  * index + 1 in the lower (CMP_QUEUE_CLAIM). Tags of items that are claimed are not 0, so that no claim is.
  * 0; -EAGAIN empty (deadline 0), -ETIMEDOUT, -EBUSY, -EINTR, -EPIPE (shut down and empty), -EBADMSG (a record that
- * cannot be: it is skipped, nothing else is lost). */
+ * cannot be: it is skipped, nothing else is lost), -ENOMEM, -EBADF (this process cannot map where the item lies: it
+ * stays where it is). */
 #define CMP_QUEUE_CLAIM(tag, index) ((uint64_t)(tag) << 32 | (uint32_t)((index) + 1))
 int cmp_queue_take(struct cmp_queue *queue, struct cmp_taken *taken, _Atomic uint64_t *claim, int64_t deadline_ns);
 /* Gives the block back, if there is one. */

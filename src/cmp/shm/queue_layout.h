@@ -15,8 +15,8 @@
  *
  *   never changes      magic, number, capacity
  *   under both locks   shut (grows only: open, no more puts, nothing given either), armed (0, then 1 for ever)
- *   under the put lock origin (0, then the first chunk for ever), tail_chunk, tail_off, tail, head_cache
- *   under the take lock head_chunk, head_off, head, tail_cache
+ *   under the put lock origin (0, then the first chunk for ever), tail_chunk, tail_off, tail, head_cache, put_broken
+ *   under the take lock head_chunk, head_off, head, tail_cache, take_broken
  *   under no lock      dones, idle_at (CAS), the event counts, repairs
  * Each side reads the other's index and nothing else of it; `head_cache` and `tail_cache` are old values of those
  * indices, so what they promise (room, items) is there, and only when they promise nothing is the other side's line
@@ -86,12 +86,14 @@ struct cmp_queue_shm {
     _Atomic uint64_t tail;
     _Atomic cmp_ref tail_chunk;
     _Atomic uint32_t tail_off;
+    _Atomic uint32_t put_broken; /* 1: a holder died, and who met it could not repair the side; the next one has to */
     _Atomic uint64_t head_cache;
 
     struct cmp_mutex take_lock __attribute__((aligned(128)));
     _Atomic uint64_t head;
     _Atomic cmp_ref head_chunk;
     _Atomic uint32_t head_off;
+    _Atomic uint32_t take_broken;
     _Atomic uint64_t tail_cache;
 
     struct cmp_eventcount items __attribute__((aligned(128)));
@@ -103,8 +105,8 @@ struct cmp_queue_shm {
 };
 
 _Static_assert(sizeof(struct cmp_queue_shm) == 640, "part of the layout");
-_Static_assert(offsetof(struct cmp_queue_shm, tail_off) + 4 <= 128 + 64, "one line per side");
-_Static_assert(offsetof(struct cmp_queue_shm, head_off) + 4 <= 256 + 64, "one line per side");
+_Static_assert(offsetof(struct cmp_queue_shm, put_broken) + 4 <= 128 + 64, "one line per side");
+_Static_assert(offsetof(struct cmp_queue_shm, take_broken) + 4 <= 256 + 64, "one line per side");
 
 #define CMP_QUEUE_MAGIC UINT32_C(0x75716d63) /* "cmqu" */
 
@@ -114,7 +116,8 @@ enum cmp_queue_shut { CMP_QUEUE_OPEN, CMP_QUEUE_DRAINING, CMP_QUEUE_SHUT };
 #define CMP_QUEUE_BATCH 64
 
 /* How a side's lock is taken. TRY: -EBUSY if it is held. WAIT: slices; -EINTR after one, so that the caller looks at
- * its signals, or -ETIMEDOUT once deadline_ns has passed. A dead holder's side comes back repaired. */
+ * its signals, or -ETIMEDOUT once deadline_ns has passed. A dead holder's side comes back repaired, or not at all:
+ * -ENOMEM, -EBADF where this process cannot see what it would have to repair. */
 int cmp_queue_lock_put(struct cmp_queue *queue, int64_t deadline_ns);
 int cmp_queue_lock_take(struct cmp_queue *queue, int64_t deadline_ns);
 static inline void cmp_queue_unlock_put(struct cmp_queue *queue)
@@ -126,9 +129,10 @@ static inline void cmp_queue_unlock_take(struct cmp_queue *queue)
     cmp_mutex_unlock(&queue->shm->take_lock);
 }
 
-/* queue_repair.c. Under the side's lock, after its holder's death. */
-void cmp_queue_repair_put(struct cmp_queue *queue);
-void cmp_queue_repair_take(struct cmp_queue *queue);
+/* queue_repair.c. Under the side's lock, after its holder's death. 0; -ENOMEM, -EBADF: this process cannot map all that
+ * it has to look at, so that the repair is yet to be done. Doing it again does no harm. */
+int cmp_queue_repair_put(struct cmp_queue *queue);
+int cmp_queue_repair_take(struct cmp_queue *queue);
 
 /* The chunk where takers are: head_chunk, or the origin before the first take. 0: nothing was ever put. */
 cmp_ref cmp_queue_head_chunk(const struct cmp_queue_shm *shm);

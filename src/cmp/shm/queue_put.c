@@ -56,7 +56,10 @@ static int make_room(struct putting *p, uint64_t tail, uint32_t step, uint32_t *
     struct cmp_chunk *view = &queue->tail_view;
     cmp_ref old = cmp_load(&shm->tail_chunk, relaxed);
     if (old != 0) {
-        if (cmp_load(&view->ref, relaxed) != old && cmp_chunk_view(queue->segment, old, view) < 0) return -EUCLEAN;
+        if (cmp_load(&view->ref, relaxed) != old) {
+            int code = cmp_chunk_view(queue->segment, old, view);
+            if (code < 0) return code == -EBADMSG ? -EUCLEAN : code;
+        }
         /* The end mark has to fit behind it. */
         if (*off <= view->size && view->size - *off >= step + CMP_RECORD_HEADER) return 0;
     }

@@ -14,15 +14,17 @@ cmp_ref cmp_queue_head_chunk(const struct cmp_queue_shm *shm)
     return ref != 0 ? ref : cmp_load(&shm->origin, acquire);
 }
 
-/* A chunk that was linked and not yet taken into the books. */
-static void adopt(struct cmp_queue *queue, cmp_ref ref, struct cmp_chunk *chunk)
+/* A chunk that was linked and not yet taken into the books. 0; what cmp_chunk_view says if it cannot be seen. */
+static int adopt(struct cmp_queue *queue, cmp_ref ref, struct cmp_chunk *chunk)
 {
     struct cmp_queue_shm *shm = queue->shm;
+    int code = cmp_chunk_view(queue->segment, ref, chunk);
+    if (code < 0) return code;
     _Atomic uint64_t *tenure = cmp_block_tenure(queue->segment, ref);
-    if (tenure == NULL || cmp_chunk_view(queue->segment, ref, chunk) < 0) return;
     uint64_t first = cmp_load(&chunk->shm->first, relaxed);
     cmp_store(tenure, CMP_TENURE_OF_QUEUE(CMP_TENURE_CHUNK, shm->number, first), release, "queue.adopt");
     cmp_store(&shm->tail_chunk, ref, release, "queue.adopt_chunk");
+    return 0;
 }
 
 /* Blocks given to items that were never published: marked as belonging to an item long gone, so that the sweep that
@@ -46,56 +48,67 @@ static void condemn_unpublished(struct cmp_queue *queue, const struct cmp_chunk 
     }
 }
 
-void cmp_queue_repair_put(struct cmp_queue *queue)
+/* -EBADMSG is damage, which a repair leaves to those who come upon it; what cannot be seen has to be repaired yet. */
+static int blind(int code)
+{
+    return code == -EBADMSG ? 0 : code;
+}
+
+int cmp_queue_repair_put(struct cmp_queue *queue)
 {
     struct cmp_queue_shm *shm = queue->shm;
     uint64_t tail = cmp_load(&shm->tail, relaxed);
     struct cmp_chunk chunk = {0};
     cmp_private_store(&queue->tail_view.ref, 0, relaxed);
     cmp_ref ref = cmp_load(&shm->tail_chunk, relaxed);
-    if (ref == 0) {
-        ref = cmp_load(&shm->origin, relaxed);
-        if (ref == 0) return; /* nothing was ever put */
-        adopt(queue, ref, &chunk);
-    }
-    if (cmp_chunk_view(queue->segment, ref, &chunk) < 0) return;
+    bool first_put = ref == 0;
+    if (first_put) ref = cmp_load(&shm->origin, relaxed);
+    if (ref == 0) return 0; /* nothing was ever put */
+    int code = first_put ? adopt(queue, ref, &chunk) : cmp_chunk_view(queue->segment, ref, &chunk);
+    if (code < 0) return blind(code);
     cmp_ref next = cmp_load(&chunk.shm->next, relaxed);
-    if (next != 0) adopt(queue, next, &chunk);
+    if (next != 0) code = adopt(queue, next, &chunk);
+    if (blind(code) < 0) return code;
     uint32_t off = 0;
     if (cmp_chunk_find(&chunk, tail, &off) < 0) off = chunk.size; /* damaged: write no more into this chunk */
     cmp_store(&shm->tail_off, off, relaxed, "queue.repair_tail_off");
     condemn_unpublished(queue, &chunk, tail, off);
     if (cmp_load(&shm->armed, relaxed) != 0 && cmp_load(&shm->head, acquire) != tail) cmp_queue_raise(queue);
+    return 0;
 }
 
 /* Blocks that the dead taker had taken hold of before it moved the head are items again. It held at most a batch. */
-static void give_back_held(struct cmp_queue *queue, struct cmp_chunk chunk, uint64_t head, uint64_t tail, uint32_t off)
+static int give_back_held(struct cmp_queue *queue, struct cmp_chunk chunk, uint64_t head, uint64_t tail, uint32_t off)
 {
     struct cmp_queue_shm *shm = queue->shm;
     for (uint64_t i = 0; i < CMP_QUEUE_BATCH && head + i != tail;) {
         struct cmp_record_view record;
-        if (off > chunk.size) return;
-        if (cmp_record_read(chunk.shm->records + off, chunk.size - off, &record) < 0) return;
+        if (off > chunk.size) return 0;
+        if (cmp_record_read(chunk.shm->records + off, chunk.size - off, &record) < 0) return 0;
         if (record.kind == CMP_RECORD_IS_END) {
             struct cmp_chunk next = {0};
-            if (cmp_chunk_view(queue->segment, cmp_load(&chunk.shm->next, acquire), &next) < 0) return;
-            if (cmp_load(&next.shm->first, relaxed) != head + i) return;
+            int code = cmp_chunk_view(queue->segment, cmp_load(&chunk.shm->next, acquire), &next);
+            if (code < 0) return blind(code);
+            if (cmp_load(&next.shm->first, relaxed) != head + i) return 0;
             cmp_chunk_keep(&chunk, &next);
             off = 0;
             continue;
         }
         if (record.kind == CMP_RECORD_IS_BLOCK) {
-            _Atomic uint64_t *tenure = cmp_block_tenure(queue->segment, record.block);
-            if (tenure != NULL && CMP_TENURE_KIND(cmp_load(tenure, relaxed)) == CMP_TENURE_MEMBER)
+            _Atomic uint64_t *tenure;
+            int code = cmp_block_reach(queue->segment, record.block, &tenure);
+            if (blind(code) < 0) return code;
+            if (code == 0 && CMP_TENURE_KIND(cmp_load(tenure, relaxed)) == CMP_TENURE_MEMBER)
                 cmp_store(tenure, CMP_TENURE_OF_QUEUE(CMP_TENURE_ITEM, shm->number, head + i), release,
                           "queue.give_back");
         }
         off += record.step;
         i++;
     }
+    return 0;
 }
 
-void cmp_queue_repair_take(struct cmp_queue *queue)
+int cmp_queue_repair_take(struct cmp_queue *queue)
 {
     struct cmp_queue_shm *shm = queue->shm;
     uint64_t head = cmp_load(&shm->head, relaxed), tail = cmp_load(&shm->tail, acquire);
@@ -104,21 +117,25 @@ void cmp_queue_repair_take(struct cmp_queue *queue)
     cmp_store(&shm->tail_cache, tail, relaxed, "queue.repair_tail_cache");
     if (queue->on_take_repair != NULL) queue->on_take_repair(queue->repair_arg, head);
     cmp_ref ref = cmp_queue_head_chunk(shm);
-    if (ref == 0 || cmp_chunk_view(queue->segment, ref, &chunk) < 0) return;
+    if (ref == 0) return 0;
+    int code = cmp_chunk_view(queue->segment, ref, &chunk);
+    if (code < 0) return blind(code);
     /* On to the chunk where the head is. A chunk without a published item is not entered: tail_chunk may still name
      * the one before it. */
     for (;;) {
         struct cmp_chunk next = {0};
-        if (cmp_chunk_view(queue->segment, cmp_load(&chunk.shm->next, acquire), &next) < 0) break;
+        code = cmp_chunk_view(queue->segment, cmp_load(&chunk.shm->next, acquire), &next);
+        if (blind(code) < 0) return code;
+        if (code < 0) break;
         uint64_t first = cmp_load(&next.shm->first, relaxed);
         if ((int64_t)(head - first) < 0 || (int64_t)(tail - first) <= 0) break;
         cmp_store(&shm->head_chunk, cmp_load(&next.ref, relaxed), release, "queue.repair_head_chunk");
         cmp_chunk_keep(&chunk, &next);
     }
     uint32_t off = 0;
-    if (cmp_chunk_find(&chunk, head, &off) < 0) return;
+    if (cmp_chunk_find(&chunk, head, &off) < 0) return 0;
     cmp_store(&shm->head_off, off, relaxed, "queue.repair_head_off");
-    give_back_held(queue, chunk, head, tail, off);
+    return give_back_held(queue, chunk, head, tail, off);
 }
 
 bool cmp_queue_keeps(const struct cmp_queue *queue, uint64_t tenure)

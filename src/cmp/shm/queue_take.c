@@ -23,13 +23,15 @@ static int cross(struct cmp_queue *queue, uint64_t head, struct cmp_chunk *at)
     /* Acquire: pairs with [chunk.link]. The end mark was seen before a record that tail shows, so the link is there. */
     cmp_ref next = cmp_load(&at->shm->next, acquire);
     struct cmp_chunk chunk = {0};
-    if (cmp_chunk_view(queue->segment, next, &chunk) < 0) return -EBADMSG;
+    int code = cmp_chunk_view(queue->segment, next, &chunk);
+    if (code < 0) return code;
     if (cmp_load(&chunk.shm->first, relaxed) != head) return -EBADMSG;
     cmp_chunk_keep(at, &chunk);
     return 0;
 }
 
-/* Step 2 for one record. 0, -ENOBUFS (no room for it in this batch), -EBADMSG (it says what cannot be). */
+/* Step 2 for one record. 0, -ENOBUFS (no room for it in this batch), -EBADMSG (it says what cannot be), -ENOMEM, -EBADF
+ * (its block cannot be seen from here). */
 static int receive(struct taking *t, const struct cmp_record_view *record, uint64_t index, cmp_owner me, size_t *used)
 {
     struct cmp_queue *queue = t->queue;
@@ -45,10 +47,10 @@ static int receive(struct taking *t, const struct cmp_record_view *record, uint6
         if (*used > t->bytes_size) *used = t->bytes_size;
         return 0;
     }
-    _Atomic uint64_t *tenure = cmp_block_tenure(queue->segment, record->block);
-    if (tenure == NULL ||
-        cmp_load(tenure, relaxed) != CMP_TENURE_OF_QUEUE(CMP_TENURE_ITEM, queue->shm->number, index))
-        return -EBADMSG;
+    _Atomic uint64_t *tenure;
+    int code = cmp_block_reach(queue->segment, record->block, &tenure);
+    if (code < 0) return code;
+    if (cmp_load(tenure, relaxed) != CMP_TENURE_OF_QUEUE(CMP_TENURE_ITEM, queue->shm->number, index)) return -EBADMSG;
     cmp_store(tenure, CMP_TENURE(CMP_TENURE_MEMBER, me), release, "queue.hold");
     item->data = NULL; /* found after the lock */
     return 0;
@@ -109,19 +111,27 @@ static int pass_damage(struct taking *t)
     return -EBADMSG;
 }
 
+/* What is at the head and cannot be read is damage, to be passed, only if it was seen: -EUCLEAN. A process that cannot map
+ * the extent leaves everything as it is, for others and for later. */
+static int unreadable(int code)
+{
+    return code == -EBADMSG ? -EUCLEAN : code;
+}
+
 /* Under the take lock (and the put lock, if the eventfd may have to be lowered). */
 static int take_locked(struct taking *t, cmp_owner me, uint64_t head, uint64_t there)
 {
     struct cmp_queue *queue = t->queue;
     struct cmp_queue_shm *shm = queue->shm;
     cmp_ref ref = cmp_queue_head_chunk(shm);
-    if (cmp_load(&queue->head_view.ref, relaxed) != ref &&
-        cmp_chunk_view(queue->segment, ref, &queue->head_view) < 0)
-        return -EUCLEAN;
+    int code = 0;
+    if (cmp_load(&queue->head_view.ref, relaxed) != ref) {
+        code = cmp_chunk_view(queue->segment, ref, &queue->head_view);
+        if (code < 0) return unreadable(code);
+    }
     struct cmp_chunk at = queue->head_view;
     uint32_t off = cmp_load(&shm->head_off, relaxed);
     size_t n = there < t->n ? (size_t)there : t->n, used = 0;
-    int code = 0;
     while (t->done < n) {
         struct cmp_record_view record;
         if (off > at.size || cmp_record_read(at.shm->records + off, at.size - off, &record) < 0) {
@@ -131,20 +141,18 @@ static int take_locked(struct taking *t, cmp_owner me, uint64_t head, uint64_t t
         if (record.kind == CMP_RECORD_IS_END) {
             /* One chunk is left behind per batch at most. */
             if (t->done > 0 || cmp_load(&at.ref, relaxed) != ref) break;
-            if (cross(queue, head, &at) < 0) {
-                code = -EUCLEAN;
+            code = cross(queue, head, &at);
+            if (code < 0) {
+                code = unreadable(code);
                 break;
             }
             off = 0;
             continue;
         }
         code = receive(t, &record, head + t->done, me, &used);
-        if (code == -ENOBUFS) break;
-        if (code == -EBADMSG) {
-            /* Its neighbours are whole. First what came before it; the next call meets it at the head. */
-            if (t->done == 0) leave(t, head + 1, &at, off + record.step, me);
-            break;
-        }
+        /* Its neighbours are whole. First what came before it; the next call meets it at the head. */
+        if (code == -EBADMSG && t->done == 0) leave(t, head + 1, &at, off + record.step, me);
+        if (code < 0) break;
         off += record.step;
         t->done++;
     }

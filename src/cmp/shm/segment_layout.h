@@ -30,6 +30,7 @@ struct cmp_blocks_shm {
     _Atomic uint64_t idle_bytes;     /* pages of blocks on the lists */
     _Atomic uint64_t unused_bytes;   /* the least that idle_bytes has been ... */
     _Atomic int64_t unused_since_ns; /* ... since then */
+    _Atomic uint32_t broken;         /* 1: who met a dead owner could not map all to make the lists anew */
     _Atomic cmp_ref warm[CMP_BLOCK_CLASSES];
     _Atomic cmp_ref cold[CMP_BLOCK_CLASSES];
 
