@@ -1,13 +1,48 @@
 #include "os/child.h"
 
+#include "os/clock.h"
+
 #include <errno.h>
 #include <sys/wait.h>
+#include <time.h>
+
+#define FIRST_PAUSE_NS (CMP_MS / 4)
+#define LAST_PAUSE_NS (10 * CMP_MS)
 
 int cmp_child_wait(pid_t pid)
 {
     int saved = errno, code = 0;
     siginfo_t unused;
     if (waitid(P_PID, (id_t)pid, &unused, WEXITED | WNOWAIT) < 0) code = -errno;
+    errno = saved;
+    return code;
+}
+
+/* -EAGAIN while it lives. */
+static int has_ended(pid_t pid)
+{
+    siginfo_t found = {.si_pid = 0};
+    if (waitid(P_PID, (id_t)pid, &found, WEXITED | WNOWAIT | WNOHANG) < 0) return -errno;
+    return found.si_pid != 0 ? 0 : -EAGAIN;
+}
+
+int cmp_child_watch(pid_t pid, int64_t deadline_ns)
+{
+    int saved = errno, code;
+    int64_t pause_ns = FIRST_PAUSE_NS;
+    while ((code = has_ended(pid)) == -EAGAIN) {
+        int64_t left_ns = deadline_ns - cmp_now_ns();
+        if (left_ns <= 0) {
+            code = -ETIMEDOUT;
+            break;
+        }
+        struct timespec pause = cmp_timespec(pause_ns < left_ns ? pause_ns : left_ns);
+        if (nanosleep(&pause, NULL) < 0) {
+            code = -EINTR;
+            break;
+        }
+        if (pause_ns < LAST_PAUSE_NS) pause_ns *= 2;
+    }
     errno = saved;
     return code;
 }

@@ -41,7 +41,7 @@ static bool within_file_limit(uint64_t end)
 
 int cmp_memfd_grow(int fd, uint64_t size)
 {
-    if (size > INT64_MAX || !within_file_limit(size)) return -EFBIG;
+    if (size > INT64_MAX || !within_file_limit(size)) return -ENOMEM;
     int saved = errno, code;
     do code = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
     while (code == -EINTR);

@@ -11,7 +11,7 @@ int cmp_memfd_create(const char *name, int *fd);
 /* Lets it never shrink again: under a mapping a shrunk file is SIGBUS. */
 int cmp_memfd_seal(int fd);
 
-/* Grows the file to `size` bytes; -EFBIG, without SIGXFSZ, past RLIMIT_FSIZE. */
+/* Grows the file to `size` bytes; -ENOMEM, without SIGXFSZ, past RLIMIT_FSIZE. */
 int cmp_memfd_grow(int fd, uint64_t size);
 
 /* Writes all bytes at an offset inside the file: into pages that were never touched this is about twice as fast as

@@ -18,6 +18,9 @@
 /* Larger messages are copied without the GIL. */
 #define PUT_WITH_GIL (32 * 1024)
 
+/* Between two looks at results that cannot be taken. */
+#define BLIND_NS (50 * CMP_MS)
+
 /* --- its life --- */
 
 static size_t queue_bytes(void)
@@ -322,6 +325,8 @@ static int take_all(struct cmpy_engine *engine, Py_ssize_t *delivered)
             continue;
         }
         if (code == CMPY_RAISED) return -1;
+        /* A result that this process cannot map stays where it is; who asks for one is told so, and we look now and then. */
+        if (code == -ENOMEM || code == -EBADF) engine->blind_until_ns = cmp_now_ns() + BLIND_NS;
         if (code < 0) return 0;
         deliver(engine, &t.taken);
         ++*delivered;

@@ -81,7 +81,7 @@ struct cmpy_engine {
     PyObject *feeds;                       /* list of jobs that are fed lazily */
     bool full, hungry;                     /* a feed stopped for CMPY_FEED_KIB; a feed has room again */
     bool wanted;                           /* the supervisor sleeps and may be asked to look for results */
-    int64_t coalesce_until_ns;
+    int64_t coalesce_until_ns, blind_until_ns; /* until then the supervisor lets results lie: see listen() */
     Py_ssize_t ncallbacks;                 /* jobs out that have a callback */
     struct cmpy_engine *next;              /* the supervisor's list */
 };

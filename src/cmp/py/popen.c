@@ -60,6 +60,14 @@ static int wait_for_end(void *arg, int64_t deadline_ns)
     return code == -EINTR ? code : 0;
 }
 
+static int watch_for_end(void *arg, int64_t deadline_ns)
+{
+    struct popen *self = arg;
+    if (deadline_ns == CMPY_TRY) return wait_for_end(arg, deadline_ns);
+    int code = cmp_child_watch(self->pid, deadline_ns);
+    return code == -EINTR || code == -ETIMEDOUT ? code : 0;
+}
+
 static int wait_for_sentinel(void *arg, int64_t deadline_ns)
 {
     int code = cmp_pidfd_wait(*(int *)arg, deadline_ns);
@@ -133,10 +141,20 @@ static PyObject *popen_poll(struct popen *self, PyObject *args)
     return exitcode(self);
 }
 
+/* Its own sentinel, or -1: out of descriptors. */
+static int sentinel_to_wait_with(struct popen *self)
+{
+    PyObject *sentinel = popen_get_sentinel(self, NULL);
+    int fd = sentinel == NULL ? -1 : (int)PyLong_AsLong(sentinel);
+    Py_XDECREF(sentinel);
+    PyErr_Clear();
+    return fd;
+}
+
 static PyObject *popen_wait(struct popen *self, PyObject *args, PyObject *kwargs)
 {
     static char *keywords[] = {"timeout", NULL};
-    PyObject *timeout = Py_None, *sentinel;
+    PyObject *timeout = Py_None;
     int64_t deadline_ns;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:wait", keywords, &timeout)) return NULL;
     if (cmpy_deadline(1, timeout, &deadline_ns) < 0) return NULL;
@@ -146,11 +164,8 @@ static PyObject *popen_wait(struct popen *self, PyObject *args, PyObject *kwargs
     if (deadline_ns == CMPY_FOREVER) {
         code = cmpy_wait(wait_for_end, self, deadline_ns);
     } else {
-        sentinel = popen_get_sentinel(self, NULL);
-        if (sentinel == NULL) return NULL;
-        int fd = (int)PyLong_AsLong(sentinel);
-        Py_DECREF(sentinel);
-        code = cmpy_wait(wait_for_sentinel, &fd, deadline_ns);
+        int fd = sentinel_to_wait_with(self);
+        code = fd >= 0 ? cmpy_wait(wait_for_sentinel, &fd, deadline_ns) : cmpy_wait(watch_for_end, self, deadline_ns);
         /* The launchers' sentinel is a pipe, which the kernel closes a moment before the process has ended. */
         if (code == 0) code = cmpy_wait(wait_for_end, self, CMPY_FOREVER);
     }

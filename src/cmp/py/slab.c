@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <structmember.h>
+#include <unistd.h>
 
 struct slab {
     PyObject_HEAD
@@ -11,12 +12,15 @@ struct slab {
     struct cmp_slab shared;
 };
 
+/* A new slab, or (fd not -1) the one behind a descriptor, which is taken over also when this fails. */
 static PyObject *wrap(PyTypeObject *type, int fd)
 {
     struct slab *self = (struct slab *)type->tp_alloc(type, 0);
+    int code = 0;
+    if (self != NULL) code = fd < 0 ? cmp_slab_create(&self->shared) : cmp_slab_attach(&self->shared, fd);
+    if (self != NULL && code == 0) return (PyObject *)self;
+    if (fd >= 0) close(fd);
     if (self == NULL) return NULL;
-    int code = fd < 0 ? cmp_slab_create(&self->shared) : cmp_slab_attach(&self->shared, fd);
-    if (code == 0) return (PyObject *)self;
     self->shared.map = NULL;
     Py_DECREF(self);
     return cmpy_raise("Slab", code);

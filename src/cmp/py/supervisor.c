@@ -197,15 +197,18 @@ static void bury(void)
     }
 }
 
-/* Asks the workers of pools that nobody waits for. False: something is there already. */
+/* Asks the workers of pools that nobody waits for, but where results come thick, so that many are taken at a time, or lie
+ * where this process cannot map them. False: something is there already. */
 static bool listen(int64_t *again_ns)
 {
     int64_t now_ns = cmp_now_ns();
     for (struct cmpy_engine *engine = supervisor.engines; engine != NULL; engine = engine->next) {
-        engine->wanted = engine->ncallbacks > 0 || now_ns >= engine->coalesce_until_ns;
+        int64_t until_ns = engine->ncallbacks > 0 ? 0 : engine->coalesce_until_ns;
+        if (until_ns < engine->blind_until_ns) until_ns = engine->blind_until_ns;
+        engine->wanted = now_ns >= until_ns;
         if (!engine->open || engine->led || engine->nreturning > 0 || engine->book.count == 0) continue;
         if (!engine->wanted) {
-            if (engine->coalesce_until_ns < *again_ns) *again_ns = engine->coalesce_until_ns;
+            if (until_ns < *again_ns) *again_ns = until_ns;
             continue;
         }
         cmp_pooltable_want(engine->table);

@@ -145,11 +145,14 @@ static int encode_outcome(struct cmpy_state *state, struct cmpy_sink *sink, PyOb
     return code == 0 ? cmpy_encode(state, sink, result) : code;
 }
 
-/* What was to be sent cannot be: says so instead. */
-static int encode_failure(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *unsent)
+/* What was to be sent cannot be: says so instead. Of what there is no room for, the text that shows it would need the more:
+ * then its type has to do. */
+static int encode_failure(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *unsent, bool briefly)
 {
     PyObject *why = fetch();
-    PyObject *error = make("MaybeEncodingError", why, unsent);
+    PyObject *shown = briefly ? PyUnicode_FromFormat("<%s object>", Py_TYPE(unsent)->tp_name) : Py_NewRef(unsent);
+    PyObject *error = shown == NULL ? NULL : make("MaybeEncodingError", why, shown);
+    Py_XDECREF(shown);
     Py_DECREF(why);
     int code = error == NULL ? -1 : begin(sink, CMPY_RESULT_ERROR, false);
     if (code == 0) code = cmpy_encode(state, sink, Py_None);
@@ -186,16 +189,17 @@ static int answer(struct job *job, PyObject *result, PyObject *error)
 {
     struct cmpy_state *state = job->engine->state;
     struct cmpy_sink sink;
-    bool told = false;
+    bool told = false, no_room = false;
     /* A second and third time: a handler's exception in the middle, a result that cannot be encoded, one for which
      * there is no memory. */
     for (int tries = 0; tries < 4 && !told; tries++) {
         cmpy_sink_init(&sink);
         int code = tries == 0 ? encode_outcome(state, &sink, result, error)
-                              : encode_failure(state, &sink, error != NULL ? error : result);
+                              : encode_failure(state, &sink, error != NULL ? error : result, no_room || tries == 3);
         if (code == 0) {
             code = publish(job, &sink);
             told = code == 0 || code == -EPIPE;
+            no_room |= code == -ENOMEM;
             if (!told && code != CMPY_RAISED) cmpy_raise("Pool: a result", code);
         }
         cmpy_sink_clear(&sink);
@@ -226,7 +230,14 @@ static int work_once(struct job *job)
         PyErr_Clear();
         return 0;
     }
-    if (code < 0) return 0; /* shut */
+    if (code == -EPIPE) return 0; /* shut */
+    if (code < 0) {
+        /* The task stays in the queue: this process cannot map where it lies. One that is of no use is replaced slowly,
+         * as those are that never get ready. */
+        cmp_store(&job->slot->life, CMP_WORKER_STARTING, relaxed, "pool.useless");
+        (void)cmpy_raise("Pool: a task", code);
+        return -1;
+    }
     cmp_worker_begin(job->slot, cmp_now_ns());
     PyObject *result = run(job), *error = NULL;
     if (result == NULL) error = fetch();

@@ -138,7 +138,7 @@ out:
         segment->fd = -1;
     }
     errno = saved;
-    return code == -EFBIG ? -ENOMEM : code;
+    return code;
 }
 
 /* Reads the header as plain bytes, before anything is mapped by its word. */
@@ -146,6 +146,7 @@ static int read_header(int fd, struct cmp_segment_shm *header)
 {
     struct stat facts;
     int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 && errno == EPERM) return -EPERM; /* a sandbox that says so, and nothing about the file */
     /* Without the seal its owner could shrink it under our feet: SIGBUS. */
     if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &facts) < 0) return -EPROTO;
     if (pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header) return -EPROTO;

@@ -87,7 +87,7 @@ struct cmp_cell {
     _Atomic int64_t seen_alive_ns;
 };
 
-/* -EMFILE, -ENFILE, -ENOMEM, -EFBIG. */
+/* -EMFILE, -ENFILE, -ENOMEM. */
 int cmp_slab_create(struct cmp_slab *slab);
 /* Takes over fd on success. -EPROTO: not a slab, or another layout; -EXDEV: of another pid namespace. */
 int cmp_slab_attach(struct cmp_slab *slab, int fd);
