@@ -65,6 +65,10 @@ torture-c:  ## the same in C, on one queue: random kills and stops for TORTURE_S
 	@TORTURE_S=$(or $(TORTURE_S),30) CMP_TEST_TIMEOUT=$$(($(or $(TORTURE_S),30) + 60)) \
 	    $(MAKE) -s -C tests/c CC="$(CC)" TESTS=torture_queue
 
+.PHONY: reports
+reports: build  ## CPython's own bug reports, under the standard library and under cmp
+	$(PY) tests/reports/side_by_side.py $(REPORTS)
+
 fuzz:  ## hostile bytes for the C layers (clang), FUZZ_S seconds a target (60)
 	@if echo 'int LLVMFuzzerTestOneInput(const char *b, long n) { return b && n < 0; }' | \
 	        clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; then $(MAKE) -s -C tests/fuzz FUZZ_S=$(or $(FUZZ_S),60); \

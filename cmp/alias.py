@@ -14,7 +14,7 @@ import cmp
 
 __all__ = ["install", "is_installed"]
 
-OWN = ("context", "queues", "synchronize", "pool", "managers")
+OWN = ("context", "queues", "synchronize", "pool", "managers", "shared_memory")
 BORROWED = tuple(sorted(cmp._SUBMODULES.difference(OWN)))
 
 

@@ -6,11 +6,14 @@ programs which the child starts; and cmp arrives in the child first of all, with
 
 from __future__ import annotations
 
+import contextlib
+import io
 import operator
 import os
 import runpy
 import signal
-from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix
+from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix, reduction, resource_tracker, spawn, util
+from multiprocessing.context import set_spawning_popen
 
 from . import _core, alias, arrival, context
 
@@ -87,6 +90,37 @@ class _Launcher:
 
 class _StdlibSpawnPopen(_Launcher, popen_spawn_posix.Popen):
     DupFd = _SpawnFd
+
+    def _launch(self, process_obj) -> None:
+        """What the stdlib does (before 3.14 it keeps the reading end open here, too, and writes for ever if the child
+        dies early). A child that died is no error here: its exit code tells, whether its arguments were long or short."""
+        message = io.BytesIO()
+        tracker = resource_tracker.getfd()
+        set_spawning_popen(self)
+        try:
+            reduction.dump(spawn.get_preparation_data(process_obj._name), message)
+            reduction.dump(process_obj, message)
+        finally:
+            set_spawning_popen(None)
+        with contextlib.ExitStack() as childs, contextlib.ExitStack() as ours:
+            sentinel, childs_end = _pipe(ours, childs)
+            reader, writer = _pipe(childs, ours)
+            command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=reader)
+            self.pid = util.spawnv_passfds(spawn.get_executable(), command, [*self._fds, tracker, reader, childs_end])
+            self.sentinel = sentinel
+            # The child takes the end of `writer` for the end of this process.
+            self.finalizer = util.Finalize(self, util.close_fds, (sentinel, writer))
+            ours.pop_all()
+        with contextlib.suppress(BrokenPipeError), open(writer, "wb", closefd=False) as to_child:
+            to_child.write(message.getbuffer())
+
+
+def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed with those they belong to."""
+    reader, writer = os.pipe()
+    readers.callback(os.close, reader)
+    writers.callback(os.close, writer)
+    return reader, writer
 
 
 class SpawnPopen(_core.Popen, _StdlibSpawnPopen):

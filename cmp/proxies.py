@@ -29,6 +29,15 @@ __all__ = [
 ]
 
 
+def _forget_connections() -> None:
+    """In a forked child, by whatever it was forked: a proxy's connection stays its parent's, whose answers come on it."""
+    for local, _ in BaseProxy._address_to_local.values():
+        local.__dict__.clear()
+
+
+os.register_at_fork(after_in_child=_forget_connections)
+
+
 class _Attached:
     """An object of a manager as this process has it: attached once, used by all its proxies here.
 

@@ -15,7 +15,7 @@ from support.places import child_environment
 
 import cmp
 
-OWN = {"context", "queues", "synchronize", "pool", "managers"}
+OWN = {"context", "queues", "synchronize", "pool", "managers", "shared_memory"}
 SUBMODULES = [m.name for m in pkgutil.walk_packages(multiprocessing.__path__) if not m.name.endswith("win32")]
 
 
