@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -371,6 +372,47 @@ def test_results_that_came_before_terminate_are_kept():
 
 def ignore_sigterm():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+TERMINATE_WHILE_FED = """
+import cmp, itertools, resource
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))  # what goes wrong here takes all the memory there is
+for taken in range(300, 2300, 50):  # the feeder thread is in the midst of it, or sleeps, or is being woken
+    with cmp.Pool(2) as pool:
+        assert sum(1 for _ in itertools.islice(pool.imap(abs, itertools.count()), taken)) == taken
+print("ended")
+"""
+
+
+def test_terminate_ends_a_pool_that_is_fed_from_an_endless_iterable():
+    done = subprocess.run([sys.executable, "-c", TERMINATE_WHILE_FED], capture_output=True, text=True, timeout=50)
+    assert (done.stdout, done.stderr) == ("ended\n", "")
+
+
+def test_endless_items_that_do_not_pickle_are_taken_no_faster_than_their_errors():
+    window, pulled = 1024, 0
+
+    def endless():
+        nonlocal pulled
+        for pulled in itertools.count(1):
+            yield lambda: None
+
+    def errors_of(count):
+        for _ in range(count):
+            with pytest.raises((AttributeError, pickle.PicklingError)):
+                next(results)
+
+    with cmp.Pool(1) as pool:
+        results = pool.imap(double, endless())
+        for taken in (1, 3 * window):
+            errors_of(taken)
+            deadline = time.monotonic() + 20
+            while pulled < window + taken and time.monotonic() < deadline:
+                pool.apply(double, (1,))
+            assert [pool.apply(double, (i,)) for i in range(100)] == [2 * i for i in range(100)]
+            assert window <= pulled <= window + taken + 3
+            errors_of(1)
+    pool.join()
 
 
 def test_terminate_ends_workers_that_ignore_sigterm():

@@ -7,6 +7,9 @@
 
 #include <errno.h>
 
+/* Tasks between two moments without the GIL, which none of what feeding consists of need ever give up: a millisecond's. */
+#define YIELD_EVERY 256
+
 /* One per process, like the supervisor. */
 static struct {
     uint32_t epoch;
@@ -112,6 +115,9 @@ static PyObject *pull(PyObject *iterator, const struct cmpy_feed *feed)
 static bool has_room(struct cmpy_engine *engine, const struct cmpy_feed *feed)
 {
     Py_ssize_t out = feed->next - feed->arrived;
+    /* Its queue may be shut while the feed is still listed: every task would fail at once, and of an endless iterable
+     * there would be no end to that. */
+    if (engine->pool_state == CMPY_POOL_TERMINATE || engine->last_words != NULL) return false;
     if (out > 0 && engine->out_kib >= CMPY_FEED_KIB) {
         engine->full = true;
         return false;
@@ -119,8 +125,10 @@ static bool has_room(struct cmpy_engine *engine, const struct cmpy_feed *feed)
     if (feed->whole) return true;
     if (out >= CMPY_FEED_WINDOW) return false;
     /* A closed pool runs everything, also what nobody takes out. */
-    if (feed->buffersize == 0 || engine->pool_state != CMPY_POOL_RUN) return true;
-    return feed->next - feed->handed_out < feed->buffersize;
+    if (engine->pool_state != CMPY_POOL_RUN) return true;
+    Py_ssize_t ahead = feed->next - feed->handed_out;
+    if (feed->refused >= CMPY_FEED_WINDOW && ahead >= CMPY_FEED_WINDOW) return false;
+    return feed->buffersize == 0 || ahead < feed->buffersize;
 }
 
 /* The feed's iterable is at its end, or is not wanted any more. */
@@ -150,8 +158,10 @@ static void submit(struct cmpy_job *job, struct cmpy_feed *feed, PyObject *argum
     Py_ssize_t position = feed->next++;
     cmpy_sink_init(&sink);
     if (encode_fed(job->engine->state, &sink, feed, argument) < 0 ||
-        cmpy_engine_submit(job->engine, job, position, &sink) < 0)
+        cmpy_engine_submit(job->engine, job, position, &sink) < 0) {
+        feed->refused++;
         cmpy_engine_fail_position(job, position);
+    }
     cmpy_sink_clear(&sink);
 }
 
@@ -170,6 +180,10 @@ void cmpy_feed_run(struct cmpy_job *job, struct cmpy_feed *feed)
         } else if (argument != NULL) {
             submit(job, feed, argument);
             Py_DECREF(argument);
+            if (feed->next % YIELD_EVERY == 0) {
+                Py_BEGIN_ALLOW_THREADS
+                Py_END_ALLOW_THREADS
+            }
         } else {
             if (PyErr_Occurred()) cmpy_engine_fail_position(job, feed->next++);
             end_feed(job, feed);

@@ -2,7 +2,9 @@
  *
  * A feed pulls items, or chunks of them, from an iterator and submits each as a task, as long as there is room: at most
  * CMPY_FEED_WINDOW of its tasks are out at a time (or `buffersize` whose results have not been handed out), and a pool
- * holds at most CMPY_FEED_KIB of tasks. So an endless iterable costs bounded memory on the way in.
+ * holds at most CMPY_FEED_KIB of tasks. So an endless iterable costs bounded memory on the way in. Items that fail at
+ * once, since they do not pickle, are never out: from the CMPY_FEED_WINDOW-th on a feed is at most as far ahead of what
+ * the user has taken. A pool that has been ended feeds nothing more.
  *
  * Iterating a list, tuple or range runs nobody's code: whoever comes by feeds these (the call itself, next(), the
  * supervisor). Any other iterable may block, or wait for what its consumer does: one feeder thread per process, alive
@@ -35,6 +37,7 @@ struct cmpy_feed {
     Py_ssize_t next;         /* position of the next task */
     Py_ssize_t arrived;      /* outcomes so far */
     Py_ssize_t handed_out;   /* of them, to the user */
+    Py_ssize_t refused;      /* of them, failed before they were queued */
     Py_ssize_t buffersize;   /* 0: no limit of the user's */
     bool whole;              /* a map's: all of it lies in memory anyway, so there is no window */
     bool harmless;           /* iterating runs no user code */
