@@ -243,6 +243,40 @@ TEST(block_killed_between_settle_and_unstack_is_listed_once)
     done();
 }
 
+struct poor {
+    cmp_ref seen, unseen;
+};
+
+/* Has mapped the extent of `seen`, and cannot map that of `unseen`. */
+static void alloc_poorly(void *arg)
+{
+    struct poor *poor = arg;
+    struct cmp_segment other;
+    cmp_ref block = 0;
+    uint64_t warm;
+    CHECK_EQ(cmp_segment_attach(&other, dup(segment.fd)), 0);
+    CHECK(cmp_block_tenure(&other, poor->seen) != NULL);
+    close(other.fd);
+    CHECK(cmp_block_tenure(&other, poor->unseen) == NULL);
+    (void)cmp_block_alloc(&other, 64 * KIB, false, &block, &warm);
+    CHECK(block != poor->seen);
+}
+
+TEST(block_on_a_stack_that_one_cannot_empty_is_not_listed)
+{
+    fresh();
+    struct poor poor = {.seen = get(64 * KIB)};
+    do poor.unseen = get(512 * KIB);
+    while (poor.unseen >> CMP_REF_BITS == poor.seen >> CMP_REF_BITS);
+    cmp_block_free(&segment, poor.seen);
+    cmp_store(&raw(poor.seen)->tenure, 0, relaxed, "test.set"); /* killed between [block.settle] and [block.unstack] */
+    cmp_block_free(&segment, poor.unseen);
+    (void)test_reap(test_child(lock_and_die, NULL));
+    test_join(test_child(alloc_poorly, &poor));
+    CHECK_EQ(cmp_block_check(&segment), 0);
+    cmp_segment_close(&segment);
+}
+
 TEST(try_only_is_busy_while_another_has_the_lock)
 {
     fresh();

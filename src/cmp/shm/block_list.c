@@ -46,21 +46,22 @@ static void list(struct cmp_blocks_shm *blocks, cmp_ref ref, struct cmp_block_sh
     cmp_store(head, ref, relaxed, "block.list");
 }
 
-/* The next returned block becomes FREE and leaves the stack; 0 if there is none. */
-static cmp_ref unstack(struct cmp_segment *segment, struct cmp_block_shm **block)
+/* The next returned block becomes FREE and leaves the stack: 1; 0: there is none; as cmp_block_reach if there is one that
+ * cannot be seen from here (RLIMIT_AS): another process will settle it, and those beneath. */
+static int unstack(struct cmp_segment *segment, cmp_ref *ref, struct cmp_block_shm **block)
 {
     struct cmp_blocks_shm *blocks = cmp_block_books(segment);
     /* acquire: the block's words are what the returner left; pairs with [block.push]. */
     cmp_ref top = cmp_load(&blocks->returned, acquire);
     while (top != 0) {
+        _Atomic uint64_t *tenure;
+        int code = cmp_block_reach(segment, top, &tenure);
+        if (code < 0) return code;
+        *ref = top;
         *block = cmp_block_find(segment, top);
-        if (*block == NULL) {
-            /* Its extent cannot be mapped here (RLIMIT_AS): another process will settle it. */
-            return 0;
-        }
-        cmp_store(&(*block)->tenure, CMP_TENURE(CMP_TENURE_FREE, 0), relaxed, "block.settle");
+        cmp_store(tenure, CMP_TENURE(CMP_TENURE_FREE, 0), relaxed, "block.settle");
         cmp_ref seen = top;
-        if (cmp_cas(&blocks->returned, &seen, cmp_load(&(*block)->next, relaxed), acq_rel, "block.unstack")) return top;
+        if (cmp_cas(&blocks->returned, &seen, cmp_load(&(*block)->next, relaxed), acq_rel, "block.unstack")) return 1;
         /* Another came on top of it: that one first, so that the stack never shows a hole. */
         top = cmp_load(&blocks->returned, acquire);
     }
@@ -77,7 +78,7 @@ void cmp_block_settle_locked(struct cmp_segment *segment)
     int n;
     do {
         for (n = 0; n < SETTLE_BATCH; n++)
-            if ((ref[n] = unstack(segment, &block[n])) == 0) break;
+            if (unstack(segment, &ref[n], &block[n]) <= 0) break;
         /* From the oldest to the newest, so that the one used last lies on top of its list. */
         for (int i = n - 1; i >= 0; i--) {
             take_from(&blocks->busy_bytes, cmp_load(&block[i]->charged_bytes, relaxed));
@@ -100,13 +101,17 @@ static void relist(void *arg, cmp_ref ref, _Atomic uint64_t *tenure)
     else add_to(&r->blocks->busy_bytes, cmp_load(&block->charged_bytes, relaxed));
 }
 
-/* Blocks that this process cannot map are on no list until another one has repaired: `broken` says so. */
+/* Blocks that this process cannot map are on no list until another one has repaired: `broken` says so. While the stack
+ * cannot be emptied, none is: a FREE one may still lie on it, and would be had twice. */
 static void repair(struct cmp_segment *segment)
 {
     struct cmp_blocks_shm *blocks = cmp_block_books(segment);
     struct relisting relisting = {segment, blocks};
     struct cmp_block_shm *block;
-    while (unstack(segment, &block) != 0) {}
+    cmp_ref ref;
+    int code;
+    do code = unstack(segment, &ref, &block);
+    while (code > 0);
     for (int class = 0; class < CMP_BLOCK_CLASSES; class++) {
         cmp_store(&blocks->warm[class], 0, relaxed, "block.forget");
         cmp_store(&blocks->cold[class], 0, relaxed, "block.forget");
@@ -115,7 +120,7 @@ static void repair(struct cmp_segment *segment)
     cmp_store(&blocks->idle_bytes, 0, relaxed, "block.forget");
     cmp_store(&blocks->unused_bytes, 0, relaxed, "block.forget");
     cmp_store(&blocks->returned_bytes, 0, relaxed, "block.forget");
-    int code = cmp_block_walk(segment, relist, &relisting);
+    if (code == 0 || code == -EBADMSG) code = cmp_block_walk(segment, relist, &relisting);
     cmp_store(&blocks->broken, code == -ENOMEM || code == -EBADF, relaxed, "block.broken");
 }
 
