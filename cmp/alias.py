@@ -27,7 +27,10 @@ def install() -> None:
             import_module("cmp." + name)
         except ImportError:  # sharedctypes, in an interpreter without ctypes
             continue
+    for name in OWN:
+        import_module(f"{_stdlib.__name__}.{name}")
     modules = {name: import_module("cmp." + name) for name in OWN}
+    import_module("cmp.insides")
     # A module that is not loaded yet has to be the stdlib's file under the stdlib's name, and never ours twice.
     cmp.__path__ = [*_stdlib.__path__, *cmp.__path__]
     sys.modules.update({_stdlib.__name__ + "." + name: module for name, module in modules.items()})

@@ -18,8 +18,11 @@ from multiprocessing.context import (  # noqa: F401  (names that the stdlib's mo
 )
 
 from . import _core
+from .seams import namesake
 
 __all__ = ()
+
+__getattr__ = namesake("context")
 
 
 class BaseContext(_stdlib.BaseContext):

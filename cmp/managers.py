@@ -22,6 +22,7 @@ from . import _core
 from .context import _default_context
 from .pool import Pool
 from .proxies import AcquirerProxy, BarrierProxy, ConditionProxy, EventProxy, QueueProxy, SharedProxy, started_here
+from .seams import namesake
 from .server import Server, SharedMemoryServer
 
 __all__ = list(_stdlib.__all__)
@@ -29,6 +30,7 @@ __all__ = list(_stdlib.__all__)
 # Under the alias pickle looks the stdlib's classes up here, and has to find the same objects.
 _names = vars(_stdlib).items()
 globals().update((n, v) for n, v in _names if getattr(v, "__module__", None) == _stdlib.__name__ and n not in globals())
+__getattr__ = namesake("managers")
 
 # ---- the end of a manager ----
 

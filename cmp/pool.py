@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys as _sys
+import sys
 from multiprocessing.context import ProcessError
 from multiprocessing.pool import (
     CLOSE,
@@ -21,6 +21,7 @@ from multiprocessing.pool import (
 )
 
 from ._core import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult, Pool
+from .seams import namesake, watch_subclasses
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -28,6 +29,8 @@ AsyncResult = ApplyResult
 
 _also_here = (CLOSE, INIT, RUN, TERMINATE, MaybeEncodingError, RemoteTraceback, IMapIterator)
 _also_here += (IMapUnorderedIterator, MapResult, mapstar, rebuild_exc, starmapstar)  # as in the stdlib
+__getattr__ = namesake("pool")
+watch_subclasses(Pool)
 
 
 class WorkerLostError(ProcessError):
@@ -86,7 +89,7 @@ def sendable(error: BaseException) -> BaseException:
 def default_size() -> int:
     """How many processors this process may use: -X cpu_count, else affinity and the cgroup's quota."""
     count = getattr(os, "process_cpu_count", os.cpu_count)() or 1
-    if os.environ.get("PYTHON_CPU_COUNT") or "cpu_count" in getattr(_sys, "_xoptions", {}):
+    if os.environ.get("PYTHON_CPU_COUNT") or "cpu_count" in getattr(sys, "_xoptions", {}):
         return count
     count = min(count, len(os.sched_getaffinity(0)) or count)
     return max(1, min(count, _cgroup_quota() or count))

@@ -4,4 +4,9 @@ from queue import Empty, Full  # noqa: F401  (as in the standard library's modul
 
 from cmp._core import JoinableQueue, Queue, ShutDown, SimpleQueue  # noqa: F401
 
+from .seams import namesake, watch_subclasses
+
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
+
+__getattr__ = namesake("queues")
+watch_subclasses(Queue, JoinableQueue, SimpleQueue)

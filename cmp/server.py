@@ -209,6 +209,7 @@ class Server(_stdlib.Server):
             listener._socket.close()
 
     def shutdown(self, c):
+        """Ends the manager's process, and first the waits of its clients."""
         self._life.close()
         for referent, *_ in list(self.id_to_obj.values()):
             if isinstance(referent, _core.ManagedQueue):

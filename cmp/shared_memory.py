@@ -42,7 +42,9 @@ class SharedMemory(_Base):
 
     _track = True
 
-    def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool | None = None) -> None:
+    def __init__(
+        self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool | None = None
+    ) -> None:
         track = bool(create) if track is None else track
         if _HAS_TRACK:
             super().__init__(name, create, size, track=track)
@@ -55,6 +57,7 @@ class SharedMemory(_Base):
         self._track = track
 
     def unlink(self) -> None:
+        """Destroys the block; who has it open keeps it until they close it."""
         if not self._track:
             # It may have been created in this process tree, whose tracker then has to forget it; a tracker that does
             # not know it would complain. Knowing it twice is knowing it once.

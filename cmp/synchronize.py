@@ -14,6 +14,7 @@ from ._core import (
     SemLock,
     SemLockView,
 )
+from .seams import namesake
 
 __all__ = ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event"]
 
@@ -21,3 +22,4 @@ RECURSIVE_MUTEX, SEMAPHORE = 0, 1
 SEM_VALUE_MAX: int = SemLockView.SEM_VALUE_MAX
 
 _also_here = (AbandonedLockWarning, Barrier, SemLock)  # as in the stdlib, not in __all__
+__getattr__ = namesake("synchronize")

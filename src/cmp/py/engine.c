@@ -115,6 +115,7 @@ void cmpy_engine_finish(struct cmpy_engine *engine)
     engine->finished = true;
     cmpy_engine_news(engine);
     cmpy_engine_unpin(engine);
+    Py_CLEAR(engine->process_factory); /* in a subclass a method, which holds the pool: a circle unless it ends here */
 }
 
 static void engine_dealloc(struct cmpy_engine *engine)

@@ -262,10 +262,11 @@ static PyObject *pool_exit(Pool *self, PyObject *Py_UNUSED(args))
 
 static PyObject *pool_repopulate(Pool *self, PyObject *Py_UNUSED(ignored))
 {
-    if (self->engine == NULL || cmpy_engine_check_process(self->engine) < 0) return self->engine == NULL ? Py_NewRef(Py_None) : NULL;
+    if (self->engine == NULL) Py_RETURN_NONE;
+    if (cmpy_engine_check_process(self->engine) < 0) return NULL;
     Py_ssize_t size = PyNumber_AsSsize_t(self->processes, PyExc_OverflowError);
     if (size == -1 && PyErr_Occurred()) return NULL;
-    if (!self->engine->open || self->engine->pool_state == CMPY_POOL_TERMINATE) Py_RETURN_NONE;
+    if (self->engine->finished || self->engine->pool_state == CMPY_POOL_TERMINATE) Py_RETURN_NONE;
     self->engine->nprocesses = size;
     if (cmpy_roster_fill(self->engine) < 0) return NULL;
     cmpy_supervisor_kick();
@@ -382,6 +383,15 @@ static void pool_dealloc(Pool *self)
     Py_DECREF(type);
 }
 
+PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nThe pool itself.");
+PyDoc_STRVAR(exit_doc, "__exit__($self, exc_type, exc_val, exc_tb, /)\n--\n\nTerminates the pool.");
+PyDoc_STRVAR(repopulate_doc,
+"_repopulate_pool($self, /)\n--\n\n"
+"For those who changed _processes: starts what is missing.");
+PyDoc_STRVAR(process_doc,
+"Process(ctx, *args, **kwds)\n--\n\n"
+"Makes a worker's process; a subclass may make another.");
+
 #define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef pool_methods[] = {
@@ -396,10 +406,10 @@ static PyMethodDef pool_methods[] = {
     {"close", (PyCFunction)pool_close, METH_NOARGS, close_doc},
     {"terminate", (PyCFunction)pool_terminate, METH_NOARGS, terminate_doc},
     {"join", (PyCFunction)pool_join, METH_NOARGS, join_doc},
-    {"__enter__", (PyCFunction)pool_enter, METH_NOARGS, NULL},
-    {"__exit__", (PyCFunction)pool_exit, METH_VARARGS, NULL},
-    {"_repopulate_pool", (PyCFunction)pool_repopulate, METH_NOARGS, NULL},
-    {"Process", (PyCFunction)(void (*)(void))pool_make_process, METH_VARARGS | METH_KEYWORDS | METH_STATIC, NULL},
+    {"__enter__", (PyCFunction)pool_enter, METH_NOARGS, enter_doc},
+    {"__exit__", (PyCFunction)pool_exit, METH_VARARGS, exit_doc},
+    {"_repopulate_pool", (PyCFunction)pool_repopulate, METH_NOARGS, repopulate_doc},
+    {"Process", (PyCFunction)(void (*)(void))pool_make_process, METH_VARARGS | METH_KEYWORDS | METH_STATIC, process_doc},
     {"__reduce__", pool_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -278,7 +278,8 @@ static PyMethodDef process_methods[] = {
 };
 
 static PyType_Slot process_slots[] = {
-    {Py_tp_doc, "A process, run by fork, spawn or forkserver; the stdlib's BaseProcess in C."},
+    {Py_tp_doc, "Process(group=None, target=None, name=None, args=(), kwargs={}, *, daemon=None)\n--\n\n"
+                "A process, run by fork, spawn or forkserver; the stdlib's BaseProcess in C."},
     {Py_tp_init, cmpy_process_init},
     {Py_tp_methods, process_methods},
     {Py_tp_getset, process_getset},
