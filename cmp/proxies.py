@@ -216,7 +216,7 @@ class SharedProxy(BaseProxy):
 class QueueProxy(SharedProxy, _core.ManagedQueue):
     """A manager's queue: itself a queue over the same shared memory, so its methods are in C."""
 
-    _exposed_ = tuple(public_methods(_core.ManagedQueue()))
+    _exposed_ = tuple(public_methods(_core.ManagedQueue))
 
     def __init__(self, *args, **kwds):
         super().__init__(*args, **kwds)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import shutil
 import subprocess
-import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +18,7 @@ FOR_EVER = 1 << 40
 
 @functools.cache
 def _library() -> str | None:
-    compiler = shutil.which(os.environ.get("CC") or "cc") or shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0])
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return None
     made = Path(tempfile.mkdtemp(prefix="cmp-failing-")) / "failing.so"

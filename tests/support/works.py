@@ -61,8 +61,8 @@ def slab_locks() -> None:
 
 
 def _locks_of(context) -> None:
-    with context.Lock(), context.RLock(), context.Semaphore(), context.BoundedSemaphore(), context.Condition() as condition:
-        assert condition is True
+    with context.Lock(), context.RLock(), context.Semaphore(), context.BoundedSemaphore(), context.Condition():
+        pass
     event = context.Event()
     event.set()
     assert event.wait(5)
