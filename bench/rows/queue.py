@@ -6,6 +6,7 @@ producers are let loose to the last item's arrival.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,17 @@ from typing import Any
 from bench.crew import run_together
 from bench.registry import Limits, Timing, row
 
+
+@dataclasses.dataclass
+class Message:
+    number: int
+    text: str
+    price: float
+    tags: list[str]
+    urgent: bool = False
+
+
+MESSAGE = Message(12345, "a short text", 9.75, ["one", "two"])
 DICT = dict(a=42, b=33, c=(1, 2, 3), d=[1, 2, 3], e="123", f=b"kkk")
 
 
@@ -69,6 +81,11 @@ def small_dict(mp: Any, size: int) -> Timing:
 def _copy_both_at_once(size_bytes: int) -> Callable[[Limits], float]:
     """The producer copies in while the consumer copies out: the slower of two equal copies."""
     return lambda limits: size_bytes / limits["warm_gbs"] / 1e9
+
+
+@row("queue: dataclass 1P1C", size=50_000, tiny=200)
+def small_dataclass(mp: Any, size: int) -> Timing:
+    return flow(mp, mp.Queue(), size, 1, 1, put_same, MESSAGE)
 
 
 @row("queue: 64 KiB bytes 1P1C", size=4000, tiny=20, op_bytes=64 << 10, target=6, limit=_copy_both_at_once(64 << 10),

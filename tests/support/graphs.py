@@ -9,9 +9,19 @@ from typing import Any
 
 
 class Plain:
-    """An instance: nothing that our own encoding knows."""
+    """An instance as most are."""
 
     __hash__ = None  # type: ignore[assignment]  # two sets with such elements could not be compared by value
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+class Slotted:
+    """An instance that our own encoding leaves to pickle."""
+
+    __slots__ = ("content",)
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, content: Any) -> None:
         self.content = content
@@ -54,7 +64,7 @@ def difference(left: Any, right: Any) -> str | None:
             # Elements are paired by value; floats that are not equal to themselves are kept out by graph().
             others = {x: x for x in b}
             todo += [(f"{place}{{}}", x, others[x]) for x in a]
-        elif isinstance(a, Plain):
+        elif isinstance(a, (Plain, Slotted)):
             todo.append((f"{place}.content", a.content, b.content))
         elif isinstance(a, float):
             if not (a == b or (math.isnan(a) and math.isnan(b))) or math.copysign(1, a) != math.copysign(1, b):
@@ -106,7 +116,7 @@ def graph(rng: random.Random, instances: bool = False) -> Any:
         return [node for node in some() if is_hashable(node) and not isinstance(node, float)]
 
     for _ in range(rng.randrange(12)):
-        kind = rng.randrange(10 if instances else 9)
+        kind = rng.randrange(11 if instances else 9)
         if kind in (0, 1):
             nodes.append(some())
         elif kind in (2, 3):
@@ -127,7 +137,11 @@ def graph(rng: random.Random, instances: bool = False) -> Any:
                 else:
                     target[rng.randrange(5)] = rng.choice(nodes)
         else:
-            nodes.append(Plain(rng.choice(nodes)))
+            nodes.append((Plain if kind == 9 or rng.randrange(4) else Slotted)(rng.choice(nodes)))
+            nodes.append(nodes[-1])  # chosen more often
+            plain = [node for node in nodes if type(node) is Plain]
+            if plain and rng.randrange(2):
+                rng.choice(plain).content = rng.choice(nodes)  # perhaps a cycle
     root = rng.choice([nodes[-1], nodes[-1], some(), tuple(some())])
     # A copy has the same identity graph, but reference counts as low as they can be.
     return copy.deepcopy(root) if rng.randrange(2) else root

@@ -20,7 +20,7 @@ import weakref
 from multiprocessing.reduction import ForkingPickler
 
 import pytest
-from support.graphs import Plain, difference, graph, plain_function
+from support.graphs import Plain, Slotted, difference, graph, plain_function
 
 import cmp
 from cmp._core import _decode, _encode
@@ -115,10 +115,10 @@ def test_extremes_of_a_width_survive_in_bulk():
         assert travel(value) == value
 
 
-OTHERS = [Point(1, 2), [Point(1, 2)], Text("t"), {"k": Text("t")}, 3 + 4j, ..., NotImplemented, range(5),
+OTHERS = [Slotted(1), [Slotted(1)], Text("t"), {"k": Text("t")}, 3 + 4j, ..., NotImplemented, range(5),
           slice(1, 2, 3), bytearray(b"abc"), bytearray(b"x" * 200000), decimal.Decimal("1.5"), fractions.Fraction(3, 4),
           functools.partial(int, "7"), type(None), types.SimpleNamespace(a=[1]), os.stat_result(range(10)),
-          OSError(2, "no"), (1, [2, {3: Point(4, 5)}]), "a".join, [].append, random.Random(1).random, dict.fromkeys]
+          OSError(2, "no"), (1, [2, {3: Slotted(5)}]), "a".join, [].append, random.Random(1).random, dict.fromkeys]
 
 
 @pytest.mark.parametrize("value", OTHERS, ids=lambda value: f"{value!r:.20}")
@@ -455,7 +455,8 @@ def test_big_values_are_not_kept_alive():
 
 @pytest.mark.parametrize("make", [
     lambda: travel([1, "a" * 5000, {"k": (1.5, b"b")}, {1, 2}, 2**70, list(range(50))]),
-    lambda: travel([Point(1, 2), b"x" * 100_000]),
+    lambda: travel([Slotted(1), b"x" * 100_000]),
+    lambda: travel([Point(1, [2]), {"k": Point(b"x" * 5000, None)}]),
     lambda: travel([plain_function, len, Outer.Inner]),
     lambda: error_of(_encode, [b"x" * 5000, ["a"], lambda: None]),
     lambda: error_of(_decode, _encode(Fails("load"))),

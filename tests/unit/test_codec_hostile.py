@@ -7,14 +7,15 @@ import struct
 import tracemalloc
 
 import pytest
-from support.graphs import graph
+from support.graphs import Plain, graph
 
 from cmp._core import _decode, _encode
 
 # The tags of src/cmp/py/wire.h.
 (NONE, FALSE, TRUE, INT1, INT2, INT4, INT8, INT_BIG, FLOAT, STR_ASCII, STR_UCS1, STR_UCS2, STR_UCS4, NAME, BYTES, TUPLE,
- LIST, DICT, SET, FROZENSET, LIST_INTS, TUPLE_INTS, LIST_FLOATS, TUPLE_FLOATS, REF, GLOBAL, PICKLE) = range(1, 28)
+ LIST, DICT, SET, FROZENSET, LIST_INTS, TUPLE_INTS, LIST_FLOATS, TUPLE_FLOATS, REF, GLOBAL, PICKLE, INSTANCE) = range(1, 29)
 MARK = 0x80
+PLAIN_CLASS = _encode(Plain(1))[:2 + 1 + 14 + 1 + 5]  # an instance, up to its attributes
 HUGE = [254, 2**16, 2**31, 2**32 - 1, 2**32, 2**40, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
 
 
@@ -32,7 +33,7 @@ def rejected(data: bytes) -> None:
 def test_the_table_of_tags_is_the_encoders():
     expected = {NONE: None, TRUE: True, INT1: 1, INT4: 2**20, FLOAT: 1.5, STR_ASCII: "ab", STR_UCS4: "\U0001f600",
                 BYTES: b"a", TUPLE: (), DICT: {}, FROZENSET: frozenset(), TUPLE_FLOATS: (1.5,) * 20, GLOBAL: len,
-                PICKLE: 1j}
+                PICKLE: 1j, INSTANCE: Plain(1)}
     for tag, value in expected.items():
         assert _encode(value)[0] == tag
 
@@ -48,7 +49,7 @@ def test_bytes_left_over_are_an_error():
 
 @pytest.mark.parametrize("value", [1, 300, 2**20, 2**40, 2**70, 1.5, "ab", "a\xe9", "a\u4e2d", "a\U0001f600", b"abc",
                                    (1, "a"), [1, 2], {"key": 1}, {1, 2}, frozenset([1]), list(range(20)), (1.5,) * 10,
-                                   len, 1j, [[1, 2]] * 2, bytearray(100)])
+                                   len, 1j, [[1, 2]] * 2, bytearray(100), Plain(1), [Plain({"k": 1})] * 2])
 def test_every_truncation_is_an_error(value):
     data = _encode(value)
     for size in range(len(data)):
@@ -56,7 +57,7 @@ def test_every_truncation_is_an_error(value):
             _decode(data[:size])
 
 
-@pytest.mark.parametrize("tag", range(1, 28))
+@pytest.mark.parametrize("tag", range(1, 29))
 def test_a_size_beyond_the_bytes_asks_for_no_memory(tag):
     tracemalloc.start()
     try:
@@ -109,6 +110,14 @@ def test_nesting_without_end_is_an_error(tag):
     bytes([NAME, 33]) + b"a" * 33,
     bytes([GLOBAL, 0, 1]) + b"a",
     bytes([GLOBAL, 1, 0]) + b"a",
+    bytes([INSTANCE, NONE, NONE]),                     # of no class
+    bytes([INSTANCE, INT1, 1, DICT, 0]),
+    bytes([MARK | INSTANCE, REF, 0, NONE]),            # of itself
+    PLAIN_CLASS,
+    PLAIN_CLASS + bytes([DICT]),
+    PLAIN_CLASS + bytes([DICT, 1, NAME, 2, *b"ab"]),
+    PLAIN_CLASS + bytes([LIST, 0]),                    # with attributes that are no dict
+    PLAIN_CLASS + bytes([INT1, 1]),
 ])
 def test_what_cannot_be_is_an_error(data):
     rejected(data)

@@ -2,6 +2,7 @@
 #ifndef CMP_PY_CODEC_H
 #define CMP_PY_CODEC_H
 
+#include "py/instance.h"
 #include "py/memo.h"
 #include "py/names.h"
 #include "py/state.h"
@@ -9,6 +10,7 @@
 struct cmpy_codec {
     struct cmpy_memo memo;
     struct cmpy_names names;
+    struct cmpy_instance_kinds kinds;
 };
 
 /* Adds the codec's types and its two functions for tests, and fills in the state's entries. */

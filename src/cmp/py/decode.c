@@ -3,6 +3,7 @@
 #include "py/bulk.h"
 #include "py/codec.h"
 #include "py/global.h"
+#include "py/instance.h"
 #include "py/integers.h"
 #include "py/marks.h"
 #include "py/pickle.h"
@@ -24,6 +25,9 @@ struct decoder {
     int depth;
     struct cmpy_marks marks;
 };
+
+/* So many attributes of an instance wait on the stack. */
+#define FEW_ATTRIBUTES 16
 
 #define NO_MARK SIZE_MAX /* of an object that nothing refers to */
 
@@ -152,13 +156,15 @@ static PyObject *decode_wide(struct decoder *decoder, int kind)
     return string;
 }
 
-static PyObject *decode_name(struct decoder *decoder)
+static PyObject *decode_name(struct decoder *decoder, bool interned)
 {
+    struct cmpy_names *names = &decoder->state->codec->names;
     size_t size;
     const unsigned char *payload = read_payload(decoder, 1, &size);
     if (payload == NULL) return NULL;
     if (size > CMPY_WIRE_NAME_MAX) return malformed("a name is too long");
-    return cmpy_names_get(&decoder->state->codec->names, (const char *)payload, size);
+    return interned ? cmpy_names_intern(names, (const char *)payload, size)
+                    : cmpy_names_get(names, (const char *)payload, size);
 }
 
 /* Memory of this size is a fresh mapping of its own in every malloc we know: huge pages save most of its faults, and
@@ -301,12 +307,13 @@ static PyObject *decode_dict(struct decoder *decoder, size_t mark)
     return dict;
 }
 
-static PyObject *decode_set(struct decoder *decoder, bool is_frozen)
+static PyObject *decode_set(struct decoder *decoder, size_t mark, bool is_frozen)
 {
     Py_ssize_t count;
     if (!read_count(decoder, 1, &count)) return NULL;
     PyObject *set = is_frozen ? PyFrozenSet_New(NULL) : PySet_New(NULL);
     if (set == NULL) return NULL;
+    if (!is_frozen && mark != NO_MARK) cmpy_marks_close(&decoder->marks, mark, set); /* an item may lead back to it */
     decoder->depth++;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *item = decode_item(decoder);
@@ -319,6 +326,69 @@ static PyObject *decode_set(struct decoder *decoder, bool is_frozen)
     }
     decoder->depth--;
     return set;
+}
+
+/* ---- instances ---- */
+
+/* The name of an attribute, which is interned in the end: most are in the cache of names as such already. */
+static PyObject *decode_attribute_name(struct decoder *decoder)
+{
+    if (decoder->at == decoder->end || *decoder->at != CMPY_WIRE_NAME) return decode_item(decoder);
+    decoder->owed--;
+    decoder->at++;
+    return decode_name(decoder, true);
+}
+
+/* Attributes that nothing else refers to: kept aside until all are there, then given to the instance. */
+static int decode_attributes(struct decoder *decoder, PyObject *instance)
+{
+    Py_ssize_t count, done = 0;
+    if (!read_count(decoder, 2, &count)) return -1;
+    PyObject *few[2 * FEW_ATTRIBUTES], **pairs = few;
+    if (count > FEW_ATTRIBUTES) pairs = PyMem_Malloc((size_t)count * 2 * sizeof *pairs);
+    if (pairs == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    decoder->depth++;
+    for (; done < 2 * count; done++) {
+        pairs[done] = done % 2 == 0 ? decode_attribute_name(decoder) : decode_item(decoder);
+        if (pairs[done] == NULL) break;
+    }
+    decoder->depth--;
+    int failed = done < 2 * count ? -1 : cmpy_instance_fill(decoder->state, instance, pairs, count);
+    while (done > 0) Py_DECREF(pairs[--done]);
+    if (pairs != few) PyMem_Free(pairs);
+    return failed;
+}
+
+static int decode_state(struct decoder *decoder, PyObject *instance)
+{
+    if (decoder->at < decoder->end && *decoder->at == CMPY_WIRE_DICT) {
+        decoder->owed--;
+        decoder->at++;
+        return decode_attributes(decoder, instance);
+    }
+    PyObject *attributes = decode_item(decoder);
+    if (attributes == NULL) return -1;
+    int failed = attributes == Py_None ? 0 : cmpy_instance_restore(decoder->state, instance, attributes);
+    Py_DECREF(attributes);
+    return failed;
+}
+
+static PyObject *decode_instance(struct decoder *decoder, size_t mark)
+{
+    if (decoder->depth == CMPY_WIRE_DEPTH) return malformed("instances nest too deeply");
+    decoder->depth++;
+    decoder->owed += 2;
+    PyObject *class = decode_item(decoder);
+    PyObject *instance = class == NULL ? NULL : cmpy_instance_new(class);
+    Py_XDECREF(class);
+    if (instance == NULL) return NULL;
+    if (mark != NO_MARK) cmpy_marks_close(&decoder->marks, mark, instance); /* its attributes may lead back to it */
+    if (decode_state(decoder, instance) < 0) Py_CLEAR(instance);
+    decoder->depth--;
+    return instance;
 }
 
 /* ---- one value ---- */
@@ -356,13 +426,13 @@ static PyObject *decode_tagged(struct decoder *decoder, unsigned tag, size_t mar
     case CMPY_WIRE_STR_UCS1: return decode_wide(decoder, PyUnicode_1BYTE_KIND);
     case CMPY_WIRE_STR_UCS2: return decode_wide(decoder, PyUnicode_2BYTE_KIND);
     case CMPY_WIRE_STR_UCS4: return decode_wide(decoder, PyUnicode_4BYTE_KIND);
-    case CMPY_WIRE_NAME: return decode_name(decoder);
+    case CMPY_WIRE_NAME: return decode_name(decoder, false);
     case CMPY_WIRE_BYTES: return decode_bytes(decoder);
     case CMPY_WIRE_TUPLE: return decode_sequence(decoder, mark, false);
     case CMPY_WIRE_LIST: return decode_sequence(decoder, mark, true);
     case CMPY_WIRE_DICT: return decode_dict(decoder, mark);
-    case CMPY_WIRE_SET: return decode_set(decoder, false);
-    case CMPY_WIRE_FROZENSET: return decode_set(decoder, true);
+    case CMPY_WIRE_SET: return decode_set(decoder, mark, false);
+    case CMPY_WIRE_FROZENSET: return decode_set(decoder, mark, true);
     case CMPY_WIRE_LIST_INTS: return decode_bulk_ints(decoder, true);
     case CMPY_WIRE_TUPLE_INTS: return decode_bulk_ints(decoder, false);
     case CMPY_WIRE_LIST_FLOATS: return decode_bulk(decoder, 0, true);
@@ -370,6 +440,7 @@ static PyObject *decode_tagged(struct decoder *decoder, unsigned tag, size_t mar
     case CMPY_WIRE_REF: return decode_ref(decoder);
     case CMPY_WIRE_GLOBAL: return decode_global(decoder);
     case CMPY_WIRE_PICKLE: return decode_pickle(decoder);
+    case CMPY_WIRE_INSTANCE: return decode_instance(decoder, mark);
     default: return malformed("an unknown tag");
     }
 }

@@ -3,6 +3,7 @@
 #include "py/bulk.h"
 #include "py/codec.h"
 #include "py/global.h"
+#include "py/instance.h"
 #include "py/integers.h"
 #include "py/pickle.h"
 #include "py/wire.h"
@@ -68,9 +69,10 @@ enum seen {
     SEEN_FOREIGN,
 };
 
-static bool is_open_tuple(const struct encoder *encoder, PyObject *object)
+/* A tuple or frozenset that is being written. */
+static bool is_open_constant(const struct encoder *encoder, PyObject *object)
 {
-    if (!PyTuple_CheckExact(object)) return false;
+    if (!PyTuple_CheckExact(object) && !PyFrozenSet_CheckExact(object)) return false;
     for (struct enclosing *one = encoder->enclosing; one != NULL; one = one->outer) {
         if (one->object == object) return true;
     }
@@ -104,7 +106,7 @@ static enum seen look(struct encoder *encoder, PyObject *object)
         return SEEN_NEW;
     }
     /* A tuple inside itself (through a list): the decoder cannot refer to a tuple that it has not made yet. */
-    if (is_open_tuple(encoder, object)) return SEEN_FOREIGN;
+    if (is_open_constant(encoder, object)) return SEEN_FOREIGN;
     sink->bytes[encoder->start.used + entry->at] |= CMPY_WIRE_MARK;
     write_byte(sink, CMPY_WIRE_REF);
     write_size(sink, entry->where);
@@ -273,10 +275,10 @@ static enum outcome encode_list(struct encoder *encoder, PyObject *object)
     return outcome;
 }
 
-static enum outcome encode_dict(struct encoder *encoder, PyObject *object)
+/* The dict itself, or with `is_state` the attributes of an instance. */
+static enum outcome write_dict(struct encoder *encoder, PyObject *object, bool is_state)
 {
     struct cmpy_sink *sink = encoder->sink;
-    RETURN_UNLESS_NEW(encoder, object);
     Py_ssize_t count = PyDict_GET_SIZE(object), written = 0, position = 0;
     write_byte(sink, CMPY_WIRE_DICT);
     write_size(sink, (uint64_t)count);
@@ -286,7 +288,9 @@ static enum outcome encode_dict(struct encoder *encoder, PyObject *object)
     PyObject *key, *value;
     while (outcome == WRITTEN && PyDict_Next(object, &position, &key, &value)) {
         written++;
-        if (PyUnicode_CheckExact(key)) {
+        if (is_state && (!PyUnicode_CheckExact(key) || cmpy_instance_is_hook(key))) {
+            outcome = FOREIGN;
+        } else if (PyUnicode_CheckExact(key)) {
             outcome = cmpy_sink_reserve(sink, HEADER_MAX) < 0 ? FAILED : encode_str(encoder, key, true);
             if (outcome == WRITTEN) outcome = encode_value(encoder, value);
         } else {
@@ -299,6 +303,12 @@ static enum outcome encode_dict(struct encoder *encoder, PyObject *object)
     if (outcome == WRITTEN && (written != count || PyDict_GET_SIZE(object) != count)) outcome = FOREIGN;
     leave(encoder, &here);
     return outcome;
+}
+
+static enum outcome encode_dict(struct encoder *encoder, PyObject *object)
+{
+    RETURN_UNLESS_NEW(encoder, object);
+    return write_dict(encoder, object, false);
 }
 
 static enum outcome encode_set(struct encoder *encoder, PyObject *object)
@@ -320,6 +330,48 @@ static enum outcome encode_set(struct encoder *encoder, PyObject *object)
         outcome = encode_value(encoder, key);
     }
     if (outcome == WRITTEN && written != count) outcome = FOREIGN;
+    leave(encoder, &here);
+    return outcome;
+}
+
+/* ---- instances ---- */
+
+static enum outcome encode_class(struct encoder *encoder, PyObject *class)
+{
+    if (cmpy_sink_reserve(encoder->sink, HEADER_MAX) < 0) return FAILED;
+    RETURN_UNLESS_NEW(encoder, class);
+    return encode_global(encoder, class);
+}
+
+static enum outcome encode_attributes(struct encoder *encoder, PyObject *instance)
+{
+    PyObject *dict;
+    if (cmpy_instance_dict(instance, &dict) < 0 || cmpy_sink_reserve(encoder->sink, HEADER_MAX) < 0) return FAILED;
+    if (dict == NULL || PyDict_GET_SIZE(dict) == 0) {
+        Py_XDECREF(dict);
+        write_byte(encoder->sink, CMPY_WIRE_NONE);
+        return WRITTEN;
+    }
+    /* Two references, the instance's and ours: nobody else can lead here. */
+    enum seen seen = Py_REFCNT(dict) == 2 ? SEEN_NEW : look(encoder, dict);
+    enum outcome outcome = seen == SEEN_NEW       ? write_dict(encoder, dict, true)
+                           : seen == SEEN_WRITTEN ? WRITTEN
+                           : seen == SEEN_FAILED  ? FAILED
+                                                  : FOREIGN;
+    Py_DECREF(dict);
+    return outcome;
+}
+
+static enum outcome encode_instance(struct encoder *encoder, PyObject *object)
+{
+    int plain = cmpy_instance_plain(encoder->state, Py_TYPE(object));
+    if (plain <= 0) return plain < 0 ? FAILED : FOREIGN;
+    RETURN_UNLESS_NEW(encoder, object);
+    write_byte(encoder->sink, CMPY_WIRE_INSTANCE);
+    struct enclosing here;
+    if (!enter(encoder, &here, object)) return FOREIGN;
+    enum outcome outcome = encode_class(encoder, (PyObject *)Py_TYPE(object));
+    if (outcome == WRITTEN) outcome = encode_attributes(encoder, object);
     leave(encoder, &here);
     return outcome;
 }
@@ -355,7 +407,11 @@ static enum outcome encode_value(struct encoder *encoder, PyObject *object)
     if (type == &PyFunction_Type || type == &PyType_Type || type == &PyCFunction_Type) {
         return encode_global(encoder, object);
     }
+#ifdef Py_GIL_DISABLED
     return FOREIGN;
+#else
+    return encode_instance(encoder, object);
+#endif
 }
 
 int cmpy_encode(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *object)

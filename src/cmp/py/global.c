@@ -1,6 +1,7 @@
 #include "py/global.h"
 
 #include "py/codec.h"
+#include "py/reducers.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -59,13 +60,11 @@ static PyObject *loaded_module(PyObject *name)
 }
 
 /* __module__ and __qualname__ of a class as its metaclass `type` gives them. New references, both or none. */
-static void class_names(PyTypeObject *type, PyObject **module_name, PyObject **qualname)
+static void class_names(struct cmpy_state *state, PyTypeObject *type, PyObject **module_name, PyObject **qualname)
 {
     if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
         PyObject *dict = class_dict(type);
-        PyObject *key = dict == NULL ? NULL : PyUnicode_FromString("__module__");
-        *module_name = key == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(dict, key));
-        Py_XDECREF(key);
+        *module_name = dict == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(dict, state->str.__module__));
         Py_XDECREF(dict);
         *qualname = Py_XNewRef(((PyHeapTypeObject *)type)->ht_qualname);
     } else {
@@ -74,13 +73,6 @@ static void class_names(PyTypeObject *type, PyObject **module_name, PyObject **q
                                    : PyUnicode_FromStringAndSize(type->tp_name, dot - type->tp_name);
         *qualname = PyUnicode_FromString(dot == NULL ? type->tp_name : dot + 1);
     }
-}
-
-/* Whether a reducer is registered for `type`, which pickle would ask before naming the object. */
-static int has_reducer(struct cmpy_state *state, PyTypeObject *type)
-{
-    int found = PyDict_Contains(state->extra_reducers, (PyObject *)type);
-    return found != 0 ? found : PyDict_Contains(state->copyreg_table, (PyObject *)type);
 }
 
 static bool is_short_ascii(PyObject *name)
@@ -102,11 +94,11 @@ int cmpy_global_names(struct cmpy_state *state, PyObject *object, PyObject **mod
         *module_name = Py_XNewRef(((PyFunctionObject *)object)->func_module);
         *qualname = Py_XNewRef(((PyFunctionObject *)object)->func_qualname);
     } else if (Py_IS_TYPE(object, &PyType_Type)) {
-        class_names((PyTypeObject *)object, module_name, qualname);
+        class_names(state, (PyTypeObject *)object, module_name, qualname);
     } else if (PyCFunction_CheckExact(object)) {
         PyObject *self = PyCFunction_GET_SELF(object);
         if (self != NULL && !PyModule_Check(self)) goto out; /* a bound method */
-        int registered = has_reducer(state, &PyCFunction_Type);
+        int registered = cmpy_reducers_has(state, &PyCFunction_Type);
         if (registered != 0) {
             same = registered < 0 ? -1 : 0;
             goto out;

@@ -48,6 +48,18 @@ PyObject *cmpy_names_get(struct cmpy_names *names, const char *characters, size_
 #endif
 }
 
+PyObject *cmpy_names_intern(struct cmpy_names *names, const char *characters, size_t size)
+{
+    PyObject *string = cmpy_names_get(names, characters, size);
+    if (string == NULL || PyUnicode_CHECK_INTERNED(string)) return string;
+    PyUnicode_InternInPlace(&string);
+#ifndef Py_GIL_DISABLED
+    Py_INCREF(string);
+    Py_XSETREF(names->strings[name_slot(characters, size)], string);
+#endif
+    return string;
+}
+
 void cmpy_names_clear(struct cmpy_names *names)
 {
     for (size_t i = 0; i < CMPY_NAMES; i++) Py_CLEAR(names->strings[i]);

@@ -17,6 +17,8 @@ struct cmpy_names {
 
 /* A new reference to the str of these ASCII characters; NULL with ValueError where they are not ASCII. */
 PyObject *cmpy_names_get(struct cmpy_names *names, const char *characters, size_t size);
+/* The same, interned: it is what the cache then gives to all. */
+PyObject *cmpy_names_intern(struct cmpy_names *names, const char *characters, size_t size);
 void cmpy_names_clear(struct cmpy_names *names);
 
 #endif

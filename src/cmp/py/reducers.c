@@ -56,6 +56,12 @@ static PyType_Spec reducers_spec = {
     .slots = reducers_slots,
 };
 
+int cmpy_reducers_has(struct cmpy_state *state, PyTypeObject *type)
+{
+    int found = PyDict_Contains(state->extra_reducers, (PyObject *)type);
+    return found != 0 ? found : PyDict_Contains(state->copyreg_table, (PyObject *)type);
+}
+
 int cmpy_reducers_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);

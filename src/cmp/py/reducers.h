@@ -8,4 +8,7 @@
  * they are at that moment; KeyError without either. Needs state->extra_reducers and state->copyreg_table. */
 int cmpy_reducers_add(PyObject *module);
 
+/* Whether a reducer is registered for `type`, which pickle would ask first: 1, 0, or -1 with an exception. */
+int cmpy_reducers_has(struct cmpy_state *state, PyTypeObject *type);
+
 #endif

@@ -15,6 +15,7 @@
  *   LIST_FLOATS, TUPLE_FLOATS    size, then doubles
  *   REF size                     the object whose tag lies so many bytes after the first tag of the whole object
  *   GLOBAL size size             module and qualified name (both ASCII)
+ *   INSTANCE                     an object that is the class, an object that holds the attributes: a DICT, or NONE
  *   PICKLE                       struct cmpy_wire_pickle, a size (8 bytes) for each buffer, the pickle, the buffers
  * A size is one byte up to 253, or 254 and four bytes, or 255 and eight.
  *
@@ -56,6 +57,7 @@ enum cmpy_wire_tag {
     CMPY_WIRE_REF,
     CMPY_WIRE_GLOBAL,
     CMPY_WIRE_PICKLE,
+    CMPY_WIRE_INSTANCE,
 };
 
 #define CMPY_WIRE_MARK 0x80u
