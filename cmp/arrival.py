@@ -1,4 +1,5 @@
-"""Run in a spawned child by the path of this file, before anything else of its parent's arrives (see launchers).
+"""Run in a spawned child or a fork server by the path of this file, before anything else of its parent's arrives (see
+launchers).
 
 The child knows its parent's sys.path only afterwards, so the place where cmp lies comes along. As a module this is
 empty.

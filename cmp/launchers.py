@@ -20,6 +20,16 @@ from . import _core, alias, arrival, context
 __all__ = ["ForkServerPopen", "SpawnPopen"]
 
 
+def _facts(**more: object) -> dict[str, object]:
+    """What arrival.py has to know."""
+    return {
+        "arriving_from": os.path.dirname(os.path.dirname(os.path.abspath(arrival.__file__))),
+        "with_alias": alias.is_installed(),
+        "start_method": context._default_context.get_start_method(allow_none=True),
+        **more,
+    }
+
+
 class _Arrival:
     """Unpickling it runs arrival.py, and gives that module's globals."""
 
@@ -39,13 +49,7 @@ class _Name(str):
         if self.announced:
             return str, (str(self),)
         self.announced = True
-        facts = {
-            "arriving_from": os.path.dirname(os.path.dirname(os.path.abspath(arrival.__file__))),
-            "with_alias": alias.is_installed(),
-            "start_method": context._default_context.get_start_method(allow_none=True),
-            "process_name": str(self),
-        }
-        return operator.getitem, (_Arrival(facts), "process_name")
+        return operator.getitem, (_Arrival(_facts(process_name=str(self))), "process_name")
 
 
 _adopted: set[int] = set()
@@ -150,13 +154,18 @@ class ForkServerPopen(_Launcher, popen_forkserver.Popen):
         self._send_signal(signal.SIGINT)
 
 
+class _Preload(list):
+    """The names of the modules that a fork server loads once for all its children. They reach it in the code that it
+    runs, as their repr: evaluating it has cmp arrive there, and with it the alias, before the first of them is loaded.
+    From 3.14 on that is the user's main module."""
+
+    def __repr__(self) -> str:
+        facts = _facts(names=list(self))
+        return f"__import__('runpy').run_path({os.path.abspath(arrival.__file__)!r}, {facts!r})['names']"
+
+
 def _set_up_server() -> None:
-    """Has a server that is about to start load cmp once for all its children. The user's main module it must not
-    load under the alias, which it would do before the alias is there."""
+    """Has a server that is about to start load cmp, too."""
     server = forkserver._forkserver
-    if server._forkserver_pid is not None:
-        return
-    wanted = [name for name in server._preload_modules if name not in (__name__, "cmp.preload")]
-    if alias.is_installed():
-        wanted = ["cmp.preload", *(name for name in wanted if name != "__main__")]
-    server._preload_modules = [*wanted, __name__]
+    if server._forkserver_pid is None:
+        server._preload_modules = _Preload([*(n for n in server._preload_modules if n != __name__), __name__])

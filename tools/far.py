@@ -29,7 +29,7 @@ PACKAGES = [
 ]
 # A /proc, /dev and /dev/shm of its own; everything is gone with its first process, whatever becomes of the others.
 ENTER = """
-mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/dev/shm" && exec chroot "$0" "$@"
+mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/dev/shm" && exec chroot "$0" "$@"
 """
 INSIDE_TREE, INSIDE_NOTES, INSIDE_HARNESS = "/srv/tree", "/srv/notes", "/srv/harness"
 

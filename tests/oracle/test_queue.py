@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import weakref
 
 import pytest
@@ -321,6 +322,33 @@ def test_hook_for_pickling_errors_is_called(mp):
     wait_until(lambda: seen)
     assert seen == [(TypeError, bad)]
     assert q.qsize() == 0
+    q.close()
+    q.join_thread()
+
+
+class FailsToPickle:
+    def __reduce__(self):
+        raise TypeError("no")
+
+
+def test_an_error_that_the_hook_keeps_keeps_nothing_of_who_put(mp):
+    errors = []
+
+    class Hooked(mp.queues.Queue):
+        def _on_queue_feeder_error(self, e, obj):
+            errors.append((e, "no" in "".join(traceback.format_exception(type(e), e, e.__traceback__))))
+
+    q = Hooked(ctx=mp.get_context())
+
+    def put():
+        mine = threading.Event()
+        q.put(FailsToPickle())
+        return weakref.ref(mine)
+
+    mine = put()
+    wait_until(lambda: errors)
+    assert mine() is None
+    assert errors[0][1] is True
     q.close()
     q.join_thread()
 

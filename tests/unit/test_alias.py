@@ -175,13 +175,9 @@ def test_wrong_use_is_an_error(argv, tmp_path):
 
 
 def test_importing_the_launcher_starts_nothing(tmp_path):
-    code = "import cmp.__main__, cmp.script, cmp.preload as p, multiprocessing; print(multiprocessing.__name__)"
-    done = subprocess.run(
-        [sys.executable, "-c", "import cmp.__main__, cmp.script, cmp.arrival"], env=child_environment()
-    )
-    assert done.returncode == 0
+    code = "import cmp.__main__, cmp.script, cmp.arrival, multiprocessing; print(multiprocessing.__name__)"
     done = subprocess.run([sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True)
-    assert done.stdout == "cmp\n"  # cmp.preload alone switches
+    assert done.stdout == "multiprocessing\n"
 
 
 # ---- the alias ----
@@ -250,6 +246,27 @@ def test_the_alias_is_in_children_before_anything_arrives(method, how, tmp_path)
         f"cmp cmp.queues cmp.context {method} Given",
         "0 True",
     ]
+
+
+PRELOADED = """
+import multiprocessing, sys
+print(__name__, multiprocessing.__name__, sys.argv[1:], flush=True)
+def f():
+    print("f", type(multiprocessing.Queue()).__module__, flush=True)
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__"])
+    for _ in range(2):
+        p = context.Process(target=f); p.start(); p.join()
+"""
+
+
+def test_a_fork_server_loads_the_main_module_when_python_s_does_but_under_the_alias(tmp_path):
+    (tmp_path / "preloaded.py").write_text(PRELOADED)
+    ours = run(tmp_path, "preloaded.py", "given")
+    theirs = run(tmp_path, "preloaded.py", "given", launcher=False)
+    assert "__mp_main__ cmp" in ours.stdout and "multiprocessing" not in ours.stdout
+    assert (ours.stdout, ours.stderr) == (theirs.stdout.replace("multiprocessing", "cmp"), "")
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])

@@ -63,6 +63,9 @@ static int report_to_subclass(QueueObject *self, PyObject *object)
     PyErr_NormalizeException(&type, &value, &trace);
     if (trace != NULL) PyException_SetTraceback(value, trace);
     PyObject *done = PyObject_CallFunctionObjArgs(hook, value, object, NULL);
+    /* The hook may keep the error, and the error its traceback, whose frames lead back to the frames that called put:
+     * with what belongs to them, which may be what the error was kept in. The stdlib's lead to its feeder thread. */
+    if (done != NULL && trace != NULL) PyException_SetTraceback(value, Py_None);
     Py_DECREF(hook);
     Py_XDECREF(type);
     Py_XDECREF(value);
