@@ -5,8 +5,8 @@
 #include "py/encode.h"
 #include "py/errors.h"
 #include "py/feeder.h"
+#include "py/lead.h"
 #include "py/parcel.h"
-#include "py/roster.h"
 #include "py/supervisor.h"
 #include "py/wait.h"
 
@@ -18,20 +18,11 @@
 /* Larger messages are copied without the GIL. */
 #define PUT_WITH_GIL (32 * 1024)
 
-/* Between two looks at results that cannot be taken. */
-#define BLIND_NS (50 * CMP_MS)
-
 /* --- its life --- */
 
 static size_t queue_bytes(void)
 {
     return (cmp_queue_shm_size() + 127) & ~(size_t)127;
-}
-
-static int on_look(void *arg)
-{
-    struct cmpy_engine *engine = arg;
-    return cmp_load(&engine->news, relaxed) == engine->seen ? 0 : -ECANCELED;
 }
 
 static struct cmpy_engine *engine_new(struct cmpy_state *state)
@@ -44,6 +35,7 @@ static struct cmpy_engine *engine_new(struct cmpy_state *state)
     engine->segment.fd = -1;
     engine->epoch = cmp_fork_epoch();
     cmp_eventcount_init(&engine->followers);
+    cmpy_callbacks_init(&engine->callbacks);
     return engine;
 }
 
@@ -80,7 +72,7 @@ struct cmpy_engine *cmpy_engine_create(struct cmpy_state *state, uint32_t nslots
     engine->open = true;
     code = attach_parts(engine, true, nslots);
     if (code < 0) goto failed;
-    engine->results.on_look = on_look;
+    engine->results.on_look = cmpy_lead_look;
     engine->results.look_arg = engine;
     engine->workers = PyMem_Calloc(nslots, sizeof *engine->workers);
     engine->nslots = nslots;
@@ -94,6 +86,13 @@ struct cmpy_engine *cmpy_engine_create(struct cmpy_state *state, uint32_t nslots
 failed:
     Py_DECREF(engine);
     cmpy_raise("Pool", code);
+    return NULL;
+}
+
+struct cmpy_engine *cmpy_engine_of(struct cmpy_state *state, PyObject *object)
+{
+    if (Py_TYPE(object) == (PyTypeObject *)state->engine_type) return (struct cmpy_engine *)object;
+    PyErr_SetString(PyExc_TypeError, "a pool's engine is wanted");
     return NULL;
 }
 
@@ -113,7 +112,8 @@ void cmpy_engine_finish(struct cmpy_engine *engine)
 {
     engine->pins++;
     engine->finished = true;
-    cmpy_engine_news(engine);
+    cmpy_lead_news(engine);
+    cmpy_callbacks_end(engine);
     cmpy_engine_unpin(engine);
     Py_CLEAR(engine->process_factory); /* in a subclass a method, which holds the pool: a circle unless it ends here */
 }
@@ -223,6 +223,12 @@ static int put_call(void *arg, int64_t deadline_ns)
 
 int cmpy_engine_submit(struct cmpy_engine *engine, struct cmpy_job *job, Py_ssize_t position, struct cmpy_sink *sink)
 {
+    /* Encoding ran users' code, in which the pool may have ended: then nobody would answer this task any more. */
+    if (engine->last_words != NULL) return cmpy_engine_raise_last_words(engine);
+    if (engine->pool_state == CMPY_POOL_TERMINATE) {
+        PyErr_SetString(PyExc_ValueError, "Pool not running");
+        return -1;
+    }
     cmpy_sink_finish(sink);
     uint32_t kib = (uint32_t)(sink->size < (UINT64_C(1) << 40) ? (sink->size + 1023) / 1024 : UINT32_MAX);
     uint32_t id = cmpy_tasks_add(&engine->book, job, position, kib);
@@ -260,9 +266,9 @@ void cmpy_engine_fail_position(struct cmpy_job *job, Py_ssize_t position)
     job->kind->receive(job, parcel);
 }
 
-/* --- taking results --- */
+/* --- outcomes --- */
 
-static void answer(struct cmpy_engine *engine, struct cmpy_task *task, struct cmpy_parcel *parcel)
+void cmpy_engine_answer(struct cmpy_engine *engine, struct cmpy_task *task, struct cmpy_parcel *parcel)
 {
     engine->out_kib -= task->kib;
     if (engine->full && engine->out_kib < CMPY_FEED_KIB / 2) engine->hungry = true;
@@ -271,158 +277,15 @@ static void answer(struct cmpy_engine *engine, struct cmpy_task *task, struct cm
     Py_DECREF(task->job);
 }
 
-static void deliver(struct cmpy_engine *engine, struct cmp_taken *taken)
+int cmpy_engine_raise_last_words(const struct cmpy_engine *engine)
 {
-    struct cmpy_task task;
-    if (!cmpy_tasks_remove(&engine->book, taken->tag, &task)) {
-        cmp_queue_release(&engine->results, taken); /* answered already, or no task of ours */
-        return;
-    }
-    struct cmpy_parcel *parcel = cmpy_parcel_take(engine, taken);
-    if (parcel == NULL) {
-        parcel = cmpy_parcel_error();
-    }
-    if (parcel != NULL) answer(engine, &task, parcel);
-    else PyErr_WriteUnraisable(NULL);
+    PyObject *module = PyImport_ImportModule("cmp.pool");
+    PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, "WorkerLostError");
+    if (type != NULL) PyErr_SetObject(type, engine->last_words);
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+    return -1;
 }
-
-struct taking {
-    struct cmp_queue *queue;
-    struct cmp_taken taken;
-};
-
-static int take_call(void *arg, int64_t deadline_ns)
-{
-    struct taking *t = arg;
-    return cmp_queue_take(t->queue, &t->taken, NULL, deadline_ns);
-}
-
-static void lead_begin(struct cmpy_engine *engine)
-{
-    engine->pins++;
-    engine->led = true;
-    engine->leader = PyThread_get_thread_ident();
-    engine->seen = cmp_load(&engine->news, relaxed);
-}
-
-static void lead_end(struct cmpy_engine *engine)
-{
-    engine->led = false;
-    if (engine->nfollowers > 0) cmpy_engine_news(engine);
-    else if (engine->nended > 0 || engine->pool_state != CMPY_POOL_RUN) cmpy_supervisor_kick();
-    else if (engine->book.count > 0 && engine->nreturning == 0) cmpy_supervisor_want(engine);
-    cmpy_engine_unpin(engine);
-}
-
-/* Everything that is in the queue now. -1 with an exception. */
-static int take_all(struct cmpy_engine *engine, Py_ssize_t *delivered)
-{
-    struct taking t;
-    t.queue = &engine->results;
-    for (;;) {
-        int code = engine->open ? cmpy_wait(take_call, &t, CMPY_TRY) : -EPIPE;
-        if (code == -EBADMSG || code == -ECANCELED) {
-            engine->seen = cmp_load(&engine->news, relaxed);
-            continue;
-        }
-        if (code == CMPY_RAISED) return -1;
-        /* A result that this process cannot map stays where it is; who asks for one is told so, and we look now and then. */
-        if (code == -ENOMEM || code == -EBADF) engine->blind_until_ns = cmp_now_ns() + BLIND_NS;
-        if (code < 0) return 0;
-        deliver(engine, &t.taken);
-        ++*delivered;
-    }
-}
-
-static int drain_led(struct cmpy_engine *engine)
-{
-    Py_ssize_t delivered = 0;
-    return take_all(engine, &delivered);
-}
-
-int cmpy_engine_drain(struct cmpy_engine *engine)
-{
-    if (engine->led || !engine->open) return 0;
-    if (engine->nended == 0 && cmp_queue_size(&engine->results) == 0) return 0;
-    lead_begin(engine);
-    int code = engine->nended > 0 ? cmpy_roster_settle(engine, drain_led) : drain_led(engine);
-    lead_end(engine);
-    return code;
-}
-
-static int lead(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns)
-{
-    struct taking t;
-    t.queue = &engine->results;
-    for (;;) {
-        if (engine->nended > 0 && cmpy_roster_settle(engine, drain_led) < 0) return -1;
-        if (done(arg)) return 0;
-        if (!engine->open) return 1;
-        engine->seen = cmp_load(&engine->news, relaxed);
-        int code = cmpy_wait(take_call, &t, deadline_ns);
-        if (code == 0) {
-            deliver(engine, &t.taken);
-            if (!engine->hungry) continue;
-            engine->hungry = false; /* the supervisor feeds: the leader is about to go on waiting */
-            cmpy_supervisor_kick();
-        } else if (code == -EAGAIN || code == -ETIMEDOUT) return 1;
-        else if (code == CMPY_RAISED) return -1;
-        else if (code != -ECANCELED && code != -EBADMSG) {
-            cmpy_raise("Pool: a result", code);
-            return -1;
-        }
-    }
-}
-
-struct following {
-    struct cmpy_engine *engine;
-    uint32_t seen;
-};
-
-static int look_news(void *arg)
-{
-    struct following *f = arg;
-    return cmp_load(&f->engine->news, acquire) == f->seen ? -EAGAIN : 0;
-}
-
-static int follow_call(void *arg, int64_t deadline_ns)
-{
-    struct following *f = arg;
-    return cmp_eventcount_wait(&f->engine->followers, look_news, NULL, f, deadline_ns, 0, NULL);
-}
-
-int cmpy_engine_wait(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns)
-{
-    for (;;) {
-        if (done(arg)) return 0;
-        if (!engine->led) {
-            cmpy_supervisor_unwant(engine);
-            lead_begin(engine);
-            int code = lead(engine, done, arg, deadline_ns);
-            lead_end(engine);
-            return code;
-        }
-        struct following f = {engine, cmp_load(&engine->news, relaxed)};
-        engine->nfollowers++;
-        int code = cmpy_wait(follow_call, &f, deadline_ns);
-        engine->nfollowers--;
-        if (code == CMPY_RAISED) {
-            if (!engine->led && engine->nfollowers > 0) cmpy_engine_news(engine); /* the lead was offered to us */
-            return -1;
-        }
-        if (code < 0) return done(arg) ? 0 : 1;
-    }
-}
-
-void cmpy_engine_news(struct cmpy_engine *engine)
-{
-    (void)cmp_rmw(fetch_add, &engine->news, 1, seq_cst, "engine.news");
-    if (engine->nfollowers > 0) cmp_eventcount_notify_all(&engine->followers);
-    if (engine->led && engine->leader != PyThread_get_thread_ident() && engine->open)
-        cmp_queue_disturb(&engine->results);
-}
-
-/* --- the end --- */
 
 void cmpy_engine_end_all(struct cmpy_engine *engine, PyObject *words)
 {
@@ -435,15 +298,15 @@ void cmpy_engine_end_all(struct cmpy_engine *engine, PyObject *words)
             PyErr_WriteUnraisable(NULL);
             return;
         }
-        if (cmpy_tasks_remove(&engine->book, id, &task)) answer(engine, &task, parcel);
+        if (cmpy_tasks_remove(&engine->book, id, &task)) cmpy_engine_answer(engine, &task, parcel);
         else cmpy_parcel_free(parcel);
     }
-    cmpy_engine_news(engine);
+    cmpy_lead_news(engine);
 }
 
 bool cmpy_engine_busy(const struct cmpy_engine *engine)
 {
-    return engine->book.count > 0 || engine->ncallbacks > 0 || PyList_GET_SIZE(engine->feeds) > 0;
+    return engine->book.count > 0 || engine->callbacks.out > 0 || PyList_GET_SIZE(engine->feeds) > 0;
 }
 
 /* --- tables --- */

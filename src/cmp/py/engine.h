@@ -1,21 +1,14 @@
 /* Engine: the working part of a Pool, apart from the object its users hold, so that the pool can be collected while
  * its supervisor and its results still need what is here.
  *
- * Who reads results: one thread at a time leads. A thread that waits for a job leads if nobody does: it takes results
- * from the queue, whosoever they are, and delivers each to its job, until its own is done; then the lead is free, and
- * one of those that wait takes it. The others follow: they sleep on `followers` until there are news. While nobody
- * waits, the supervisor leads for the moment it takes to empty the queue. Results are thus delivered in the order in
- * which they were published, and whoever leads can know that all published ones have been delivered, which is what
- * settling a death needs (py/roster.h).
- *
- * News: a job got done, or a worker died, in a thread other than the leader. `news` moves, followers are woken, and
- * the leader, asleep in the result queue, is disturbed: it looks (on_look) at `news` before it sleeps.
+ * Who reads results is py/lead.h's; how workers come and go, py/roster.h's; who is called back, py/callbacks.h's.
  *
  * Everything here is guarded by the GIL but what shm/ guards itself. A child made by fork inherits an engine that is
  * not its own: `epoch` tells, and every entry refuses. In a worker, only segment, queues and table are used. */
 #ifndef CMP_PY_ENGINE_H
 #define CMP_PY_ENGINE_H
 
+#include "py/callbacks.h"
 #include "py/job.h"
 #include "py/state.h"
 #include "py/tasks.h"
@@ -54,11 +47,12 @@ struct cmpy_engine {
     /* From here on: the parent's. */
     enum cmpy_pool_state pool_state;
     bool finished;                  /* all workers gone, all work done: what join() waits for */
+    bool ended;                     /* py/ending.h has done its work */
     struct cmpy_tasks book;
     uint64_t out_kib;               /* what the tasks in the book weigh */
     uint64_t next_job;
 
-    bool led;
+    bool led;                       /* down to followers: py/lead.h's */
     unsigned long leader;           /* thread id, while led */
     Py_ssize_t nfollowers;
     Py_ssize_t nreturning;          /* threads that lead now and then, opening results in between */
@@ -73,7 +67,7 @@ struct cmpy_engine {
     uint32_t nslots;
     struct cmpy_worker *workers;           /* nslots of them */
     Py_ssize_t nended;                     /* ended and not yet settled */
-    int starting;                          /* a worker is being started right now */
+    Py_ssize_t starting;                   /* workers that are being started right now */
     unsigned barren;                       /* deaths in a row before the initializer was done */
     int64_t next_start_ns;                 /* the brake: not before */
     PyObject *last_words;                  /* why the pool gave up, a str; NULL: it has not */
@@ -82,7 +76,7 @@ struct cmpy_engine {
     bool full, hungry;                     /* a feed stopped for CMPY_FEED_KIB; a feed has room again */
     bool wanted;                           /* the supervisor sleeps and may be asked to look for results */
     int64_t coalesce_until_ns, blind_until_ns; /* until then the supervisor lets results lie: see listen() */
-    Py_ssize_t ncallbacks;                 /* jobs out that have a callback */
+    struct cmpy_callbacks callbacks;
     struct cmpy_engine *next;              /* the supervisor's list */
 };
 
@@ -90,6 +84,8 @@ int cmpy_engine_add(PyObject *module);
 
 /* A new engine with room for `nslots` workers. NULL with an exception. */
 struct cmpy_engine *cmpy_engine_create(struct cmpy_state *state, uint32_t nslots);
+/* The engine that a helper thread's function was given. NULL with TypeError. */
+struct cmpy_engine *cmpy_engine_of(struct cmpy_state *state, PyObject *object);
 /* One pin less. With the last one of a finished pool go its segment and descriptors. */
 void cmpy_engine_unpin(struct cmpy_engine *engine);
 /* All is over: join() returns. */
@@ -99,17 +95,15 @@ int cmpy_engine_check_process(const struct cmpy_engine *engine);
 
 /* Registers a task of `job` at `position` and queues its bytes. -1 with an exception: it is not queued. */
 int cmpy_engine_submit(struct cmpy_engine *engine, struct cmpy_job *job, Py_ssize_t position, struct cmpy_sink *sink);
+/* Hands the outcome of a task that has left the book to its job; takes over both. */
+void cmpy_engine_answer(struct cmpy_engine *engine, struct cmpy_task *task, struct cmpy_parcel *parcel);
 /* Delivers the exception now set as the outcome of a position that was never queued. */
 void cmpy_engine_fail_position(struct cmpy_job *job, Py_ssize_t position);
 
-/* Waits, leading or following, until done(arg): 0; 1: the deadline has passed; -1: an exception. */
-int cmpy_engine_wait(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns);
-/* Delivers what is there, if nobody leads. Runs no user code but finalizers. -1 with a signal handler's exception. */
-int cmpy_engine_drain(struct cmpy_engine *engine);
-/* Says that something has changed (see above). */
-void cmpy_engine_news(struct cmpy_engine *engine);
 /* Every task that is out ends without a result. `words`: last words, or NULL for a pool that was terminated. */
 void cmpy_engine_end_all(struct cmpy_engine *engine, PyObject *words);
+/* -1 with WorkerLostError: the pool has given up. */
+int cmpy_engine_raise_last_words(const struct cmpy_engine *engine);
 /* Is anything out, or still to be fed, or to be called back? */
 bool cmpy_engine_busy(const struct cmpy_engine *engine);
 

@@ -1,20 +1,14 @@
 #include "py/feeder.h"
 
-#include "os/forkepoch.h"
 #include "py/encode.h"
 #include "py/supervisor.h"
+#include "py/thread.h"
 #include "py/wait.h"
 
 #include <errno.h>
 
-/* Tasks between two moments without the GIL, which none of what feeding consists of need ever give up: a millisecond's. */
-#define YIELD_EVERY 256
-
-/* One per process, like the supervisor. */
+/* What the feeder threads of this process sleep on while their feeds have no room. */
 static struct {
-    uint32_t epoch;
-    bool running;
-    struct cmpy_job *jobs;  /* strong: those whose iterables may run user code */
     _Atomic uint32_t kicks;
     struct cmp_eventcount bell;
 } feeder;
@@ -172,7 +166,9 @@ void cmpy_feed_run(struct cmpy_job *job, struct cmpy_feed *feed)
     feed->busy = true;
     Py_INCREF(job);
     PyObject *iterator = Py_XNewRef(feed->iterator);
+    unsigned submitted = 0;
     while (feed->iterator != NULL && has_room(engine, feed)) {
+        cmpy_breathe(&submitted);
         PyObject *argument = pull(iterator, feed);
         if (feed->iterator == NULL) { /* ended while users' code ran */
             PyErr_Clear();
@@ -180,10 +176,6 @@ void cmpy_feed_run(struct cmpy_job *job, struct cmpy_feed *feed)
         } else if (argument != NULL) {
             submit(job, feed, argument);
             Py_DECREF(argument);
-            if (feed->next % YIELD_EVERY == 0) {
-                Py_BEGIN_ALLOW_THREADS
-                Py_END_ALLOW_THREADS
-            }
         } else {
             if (PyErr_Occurred()) cmpy_engine_fail_position(job, feed->next++);
             end_feed(job, feed);
@@ -202,27 +194,6 @@ static void kick(void)
     cmp_eventcount_notify_all(&feeder.bell);
 }
 
-static int start_feeder(struct cmpy_engine *engine, struct cmpy_job *job)
-{
-    if (feeder.epoch != cmp_fork_epoch()) {
-        feeder.epoch = cmp_fork_epoch();
-        feeder.running = false;
-        feeder.jobs = NULL;
-        cmp_eventcount_init(&feeder.bell);
-    }
-    Py_INCREF(job);
-    job->next_fed = feeder.jobs;
-    feeder.jobs = job;
-    kick();
-    if (feeder.running) return 0;
-    feeder.running = true;
-    if (cmpy_start_thread(engine->state, "cmp-pool-feeder", engine->state->feed_function) == 0) return 0;
-    feeder.running = false;
-    feeder.jobs = job->next_fed;
-    Py_DECREF(job);
-    return -1;
-}
-
 int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job)
 {
     if (PyList_Append(engine->feeds, (PyObject *)job) < 0) return -1;
@@ -230,7 +201,7 @@ int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job)
         cmpy_feed_run(job, job->feed);
         return 0;
     }
-    if (start_feeder(engine, job) == 0) return 0;
+    if (cmpy_thread_start(engine->state, "cmp-pool-feeder", engine->state->feed_function, (PyObject *)job) == 0) return 0;
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
     end_feed(job, job->feed);
@@ -265,7 +236,7 @@ void cmpy_feeds_end(struct cmpy_engine *engine)
         struct cmpy_job *job = (struct cmpy_job *)PyList_GET_ITEM(engine->feeds, PyList_GET_SIZE(engine->feeds) - 1);
         end_feed(job, job->feed);
     }
-    if (feeder.running && feeder.epoch == cmp_fork_epoch()) kick();
+    kick();
 }
 
 struct listening {
@@ -283,31 +254,23 @@ static int listen_call(void *arg, int64_t deadline_ns)
     return cmp_eventcount_wait(&feeder.bell, look_kicks, NULL, arg, deadline_ns, 0, NULL);
 }
 
-static PyObject *feed(PyObject *module, PyObject *unused)
+static PyObject *feed(PyObject *module, PyObject *argument)
 {
-    (void)module, (void)unused;
-    while (feeder.jobs != NULL) {
-        struct listening l = {cmp_load(&feeder.kicks, relaxed)};
-        for (struct cmpy_job **at = &feeder.jobs; *at != NULL;) {
-            struct cmpy_job *job = *at;
-            if (job->feed->iterator != NULL) cmpy_feed_run(job, job->feed);
-            if (job->feed->iterator != NULL) {
-                at = &job->next_fed;
-                continue;
-            }
-            /* Others may have come to the front while users' code ran. */
-            for (at = &feeder.jobs; *at != job; at = &(*at)->next_fed) {}
-            *at = job->next_fed;
-            Py_DECREF(job);
-        }
-        if (feeder.jobs != NULL) (void)cmpy_wait(listen_call, &l, CMPY_FOREVER);
+    if ((PyObject *)Py_TYPE(argument) != cmpy_state_of_module(module)->imap_job_type) {
+        PyErr_SetString(PyExc_TypeError, "a job is wanted");
+        return NULL;
     }
-    feeder.running = false;
+    struct cmpy_job *job = (struct cmpy_job *)argument;
+    while (job->feed->iterator != NULL) {
+        struct listening l = {cmp_load(&feeder.kicks, relaxed)};
+        cmpy_feed_run(job, job->feed);
+        if (job->feed->iterator != NULL) (void)cmpy_wait(listen_call, &l, CMPY_FOREVER);
+    }
     Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
-    {"_feed", feed, METH_NOARGS, "The thread that iterates what pools' imap was given."},
+    {"_feed", feed, METH_O, "The thread that iterates what an imap was given."},
     {NULL, NULL, 0, NULL},
 };
 

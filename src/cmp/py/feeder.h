@@ -7,8 +7,8 @@
  * the user has taken. A pool that has been ended feeds nothing more.
  *
  * Iterating a list, tuple or range runs nobody's code: whoever comes by feeds these (the call itself, next(), the
- * supervisor). Any other iterable may block, or wait for what its consumer does: one feeder thread per process, alive
- * while there are such feeds, iterates them, and nothing else depends on it. */
+ * supervisor). Any other iterable may block, or wait for what its consumer does, or for another feed (an imap over an
+ * imap): each has a feeder thread of its own, and nothing else depends on it. */
 #ifndef CMP_PY_FEEDER_H
 #define CMP_PY_FEEDER_H
 
@@ -60,7 +60,7 @@ bool cmpy_is_by_name(PyObject *function);
 void cmpy_feed_run(struct cmpy_job *job, struct cmpy_feed *feed);
 /* Lists the job as being fed and begins. -1 with an exception. */
 int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job);
-/* Feeds what is harmless, and wakes the feeder thread for the rest. */
+/* Feeds what is harmless, and wakes the feeder threads for the rest. */
 void cmpy_feeds_advance(struct cmpy_engine *engine);
 /* The same for one job, when there is room again worth the trouble. */
 void cmpy_feed_advance(struct cmpy_job *job);

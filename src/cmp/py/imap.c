@@ -1,5 +1,6 @@
 #include "py/imap.h"
 
+#include "py/lead.h"
 #include "py/parcel.h"
 #include "py/wait.h"
 
@@ -64,7 +65,7 @@ static void imap_receive(struct cmpy_job *job, struct cmpy_parcel *parcel)
         self->places[position & (self->nplaces - 1)] = parcel;
     }
     complete(self);
-    if (!job->done && job->waiters > 0) cmpy_engine_news(job->engine);
+    if (!job->done && job->waiters > 0) cmpy_lead_news(job->engine);
 }
 
 static void imap_set_length(struct cmpy_job *job, Py_ssize_t length)
@@ -84,7 +85,7 @@ static void imap_set_length(struct cmpy_job *job, Py_ssize_t length)
     }
     self->length = length;
     complete(self);
-    if (!job->done && job->waiters > 0) cmpy_engine_news(engine);
+    if (!job->done && job->waiters > 0) cmpy_lead_news(engine);
 }
 
 static const struct cmpy_job_kind imap_kind = {imap_receive, NULL, imap_set_length};
@@ -212,7 +213,7 @@ static PyObject *next_until(IMapIterator *self, int64_t deadline_ns)
         if (!has_next(imap)) {
             if (cmpy_engine_check_process(imap->job.engine) < 0) return NULL;
             imap->job.waiters++;
-            int code = cmpy_engine_wait(imap->job.engine, has_next, imap, deadline_ns);
+            int code = cmpy_lead_wait(imap->job.engine, has_next, imap, deadline_ns);
             imap->job.waiters--;
             if (code < 0) return NULL;
             if (code > 0) {

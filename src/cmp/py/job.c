@@ -1,7 +1,7 @@
 #include "py/job.h"
 
 #include "py/engine.h"
-#include "py/supervisor.h"
+#include "py/lead.h"
 
 void cmpy_job_begin(struct cmpy_job *job, const struct cmpy_job_kind *kind, struct cmpy_engine *engine, PyObject *pool,
                     PyObject *function)
@@ -18,7 +18,7 @@ void cmpy_job_set_callbacks(struct cmpy_job *job, PyObject *callback, PyObject *
     if (callback != NULL && callback != Py_None) job->callback = Py_NewRef(callback);
     if (error_callback != NULL && error_callback != Py_None) job->error_callback = Py_NewRef(error_callback);
     job->calls_back = job->callback != NULL || job->error_callback != NULL;
-    if (job->calls_back) job->engine->ncallbacks++;
+    if (job->calls_back) job->engine->callbacks.out++;
 }
 
 void cmpy_job_call(struct cmpy_job *job, bool success, PyObject *value)
@@ -36,15 +36,15 @@ void cmpy_job_arrived(struct cmpy_job *job)
 {
     /* A pool that was terminated calls nobody, as in the stdlib. */
     if (!job->calls_back || job->engine->pool_state == CMPY_POOL_TERMINATE) cmpy_job_finish(job);
-    else cmpy_supervisor_call_back(job);
+    else cmpy_callbacks_queue(job);
 }
 
 void cmpy_job_finish(struct cmpy_job *job)
 {
     job->done = true;
-    if (job->calls_back) job->engine->ncallbacks--;
+    if (job->calls_back) job->engine->callbacks.out--;
     job->calls_back = false;
-    if (job->waiters > 0) cmpy_engine_news(job->engine);
+    if (job->waiters > 0) cmpy_lead_news(job->engine);
     PyObject *pool = job->pool, *function = job->function, *callback = job->callback, *other = job->error_callback;
     job->pool = job->function = job->callback = job->error_callback = NULL;
     Py_XDECREF(function);

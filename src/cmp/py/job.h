@@ -3,9 +3,9 @@
  * A job is a Python object. The book of tasks holds one reference for each of its tasks, so a result that nobody keeps
  * is there until its last task is answered, and gone then, with what it was given. Everything is guarded by the GIL.
  *
- *   waiting for results --receive()--> arrived --(callbacks run by the supervisor)--> done
+ *   waiting for results --receive()--> arrived --(callbacks run)--> done
  *
- * `done` is what ready() says. A job with a callback becomes done in the supervisor's thread only. */
+ * `done` is what ready() says. A job with a callback becomes done in the thread of py/callbacks.h only. */
 #ifndef CMP_PY_JOB_H
 #define CMP_PY_JOB_H
 
@@ -21,7 +21,7 @@ struct cmpy_job;
 struct cmpy_job_kind {
     /* One outcome; takes over the parcel. Runs no Python code. */
     void (*receive)(struct cmpy_job *job, struct cmpy_parcel *parcel);
-    /* The supervisor: opens what arrived and calls back. An exception is reported, not handed on. */
+    /* py/callbacks.h: opens what arrived and calls back. An exception is reported, not handed on. */
     void (*call_back)(struct cmpy_job *job);
     /* A lazily fed job: no positions from `length` on will come. NULL for others. */
     void (*set_length)(struct cmpy_job *job, Py_ssize_t length);
@@ -37,10 +37,9 @@ struct cmpy_job {
     uint64_t number;
     Py_ssize_t waiters;              /* threads that sleep for this job */
     bool done;
-    bool calls_back;                 /* counted in engine->ncallbacks */
+    bool calls_back;                 /* counted in engine->callbacks.out */
     struct cmpy_feed *feed;          /* of a job that is fed lazily, else NULL */
-    struct cmpy_job *next_called;    /* the supervisor's list */
-    struct cmpy_job *next_fed;       /* the feeder thread's */
+    struct cmpy_job *next_called;    /* py/callbacks.h's list */
 };
 
 /* Fills the common fields (the object is fresh from tp_alloc). */

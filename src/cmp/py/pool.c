@@ -1,14 +1,15 @@
 #include "py/pool.h"
 
-#include "os/clock.h"
 #include "py/calls.h"
+#include "py/ending.h"
+#include "py/farewell.h"
+#include "py/lead.h"
 #include "py/roster.h"
 #include "py/supervisor.h"
 #include "py/wait.h"
 
 #include <stddef.h>
 #include <structmember.h>
-#include <time.h>
 
 /* Slots beyond the pool's size: for the dead not yet settled, and for users that raise _processes. */
 #define SPARE_SLOTS 64
@@ -30,16 +31,11 @@ int cmpy_pool_check_running(const Pool *self)
 {
     if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return -1;
     if (self->engine == NULL || !state_is(self, "RUN") || self->engine->pool_state != CMPY_POOL_RUN) {
+        if (self->engine != NULL) cmpy_farewell(self->engine->state);
         PyErr_SetString(PyExc_ValueError, "Pool not running");
         return -1;
     }
-    if (self->engine->last_words == NULL) return 0;
-    PyObject *module = PyImport_ImportModule("cmp.pool");
-    PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, "WorkerLostError");
-    if (type != NULL) PyErr_SetObject(type, self->engine->last_words);
-    Py_XDECREF(type);
-    Py_XDECREF(module);
-    return -1;
+    return self->engine->last_words == NULL ? 0 : cmpy_engine_raise_last_words(self->engine);
 }
 
 /* --- making --- */
@@ -79,13 +75,12 @@ static int check_arguments(Pool *self, Py_ssize_t *size)
 /* What goes wrong while workers are made leaves none behind. */
 static void undo(Pool *self)
 {
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    cmpy_roster_end(self->engine);
+    struct cmpy_engine *engine = self->engine;
+    engine->ended = true; /* its finalizer, if there is one, finds nothing to do */
+    cmpy_ending_disband(engine);
     if (self->list != NULL) (void)PyList_SetSlice(self->list, 0, PyList_GET_SIZE(self->list), NULL);
-    for (uint32_t i = 0; i < self->engine->nslots; i++) Py_CLEAR(self->engine->workers[i].process);
+    for (uint32_t i = 0; i < engine->nslots; i++) Py_CLEAR(engine->workers[i].process);
     cmpy_supervisor_unreserve();
-    PyErr_Restore(type, value, trace);
 }
 
 /* util.Finalize(self, _end_pool, args=(engine,), exitpriority=15) */
@@ -148,49 +143,24 @@ static int pool_init(Pool *self, PyObject *args, PyObject *kwargs)
     Py_XSETREF(self->maxtasks, Py_NewRef(maxtasks));
     if (self->list == NULL || self->ctx == NULL || self->processes == NULL || self->initargs == NULL) return -1;
     if (check_arguments(self, &size) < 0 || make_engine(self, size) < 0) return -1;
-    if (cmpy_roster_fill(self->engine) < 0) goto failed;
-    self->finalizer = make_finalizer(self);
-    if (self->finalizer == NULL || cmpy_supervisor_adopt(self->engine) < 0) goto failed;
-    return set_state(self, "RUN");
-
-failed:
-    undo(self);
+    int adopted = -1;
+    if (cmpy_roster_fill(self->engine) == 0) self->finalizer = make_finalizer(self);
+    if (self->finalizer != NULL) adopted = cmpy_supervisor_adopt(self->engine);
+    if (adopted == 0) return set_state(self, "RUN");
+    if (adopted < 0) {
+        undo(self);
+    } else {
+        PyObject *type, *value, *trace;
+        PyErr_Fetch(&type, &value, &trace);
+        if (cmpy_ending_run(self->engine) < 0) PyErr_Clear(); /* one Ctrl-C is told already */
+        PyErr_Restore(type, value, trace);
+    }
     Py_CLEAR(self->finalizer);
     Py_CLEAR(self->engine);
     return -1;
 }
 
 /* --- the end --- */
-
-/* Ends a pool at once; what is out ends without a result. By terminate(), by the pool's collection, and at exit. */
-static PyObject *end_pool(PyObject *module, PyObject *argument)
-{
-    (void)module;
-    struct cmpy_engine *engine = (struct cmpy_engine *)argument;
-    if (cmpy_engine_check_process(engine) < 0) { /* a forked child's copy: the pool is another's */
-        PyErr_Clear();
-        Py_RETURN_NONE;
-    }
-    if (engine->finished) Py_RETURN_NONE;
-    engine->pool_state = CMPY_POOL_TERMINATE;
-    engine->pins++;
-    if (cmpy_engine_drain(engine) < 0) PyErr_Clear(); /* what was done in time is done */
-    Py_BEGIN_ALLOW_THREADS
-    (void)cmp_queue_shutdown(&engine->tasks, true, cmp_now_ns() + 100 * CMP_MS);
-    Py_END_ALLOW_THREADS
-    cmpy_engine_end_all(engine, NULL);
-    /* A worker that the supervisor is starting right now would be missed. */
-    while (engine->starting > 0 && !cmpy_supervisor_is_me()) {
-        Py_BEGIN_ALLOW_THREADS
-        struct timespec pause = cmp_timespec(CMP_MS);
-        (void)nanosleep(&pause, NULL);
-        Py_END_ALLOW_THREADS
-    }
-    cmpy_roster_end(engine);
-    cmpy_engine_unpin(engine);
-    cmpy_supervisor_kick();
-    Py_RETURN_NONE;
-}
 
 PyDoc_STRVAR(close_doc,
 "close($self, /)\n--\n\n"
@@ -214,6 +184,8 @@ static PyObject *pool_terminate(Pool *self, PyObject *Py_UNUSED(ignored))
 {
     if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return NULL;
     if (set_state(self, "TERMINATE") < 0) return NULL;
+    /* Before the finalizer, which is Python code and could be interrupted before it has come that far. */
+    if (self->engine != NULL && cmpy_ending_run(self->engine) < 0) return NULL;
     return self->finalizer == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(self->finalizer);
 }
 
@@ -239,12 +211,12 @@ static PyObject *pool_join(Pool *self, PyObject *Py_UNUSED(ignored))
     struct cmpy_engine *engine = self->engine;
     if (engine == NULL || engine->finished) Py_RETURN_NONE;
     if (cmpy_engine_check_process(engine) < 0) return NULL;
-    if (cmpy_supervisor_is_me()) {
+    if (cmpy_callbacks_is_me(engine)) {
         PyErr_SetString(PyExc_RuntimeError, "cannot join a pool in one of its callbacks");
         return NULL;
     }
     Py_INCREF(engine);
-    int code = cmpy_engine_wait(engine, is_finished, engine, CMPY_FOREVER);
+    int code = cmpy_lead_wait(engine, is_finished, engine, CMPY_FOREVER);
     Py_DECREF(engine);
     if (code < 0) return NULL;
     Py_RETURN_NONE;
@@ -464,11 +436,6 @@ static PyType_Spec pool_spec = {
     .slots = pool_slots,
 };
 
-static PyMethodDef functions[] = {
-    {"_end_pool", end_pool, METH_O, "Ends a pool at once."},
-    {NULL, NULL, 0, NULL},
-};
-
 int cmpy_pool_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
@@ -476,9 +443,7 @@ int cmpy_pool_add(PyObject *module)
     if (errors == NULL) return -1;
     state->timeout_error = PyObject_GetAttrString(errors, "TimeoutError");
     Py_DECREF(errors);
-    if (state->timeout_error == NULL || PyModule_AddFunctions(module, functions) < 0) return -1;
-    state->end_pool_function = PyObject_GetAttrString(module, "_end_pool");
-    PyObject *type = state->end_pool_function == NULL ? NULL : PyType_FromModuleAndSpec(module, &pool_spec, NULL);
+    PyObject *type = state->timeout_error == NULL ? NULL : PyType_FromModuleAndSpec(module, &pool_spec, NULL);
     int code = type == NULL ? -1 : PyModule_AddObjectRef(module, "Pool", type);
     Py_XDECREF(type);
     return code;

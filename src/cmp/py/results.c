@@ -1,6 +1,7 @@
 #include "py/results.h"
 
 #include "py/encode.h"
+#include "py/lead.h"
 #include "py/roster.h"
 #include "py/supervisor.h"
 #include "py/wait.h"
@@ -122,6 +123,7 @@ static ApplyResult *result_new(PyObject *type_object, const struct cmpy_job_kind
     self->last = &self->arrived;
     self->success = true;
     cmpy_job_set_callbacks(&self->job, callback, error_callback);
+    if (self->job.calls_back && cmpy_callbacks_prepare(engine) < 0) Py_CLEAR(self);
     return self;
 }
 
@@ -188,7 +190,7 @@ static int result_wait_done(ApplyResult *self, int64_t deadline_ns)
     if (self->job.done) return 0;
     if (cmpy_engine_check_process(self->job.engine) < 0) return -1;
     self->job.waiters++;
-    int code = cmpy_engine_wait(self->job.engine, is_done, self, deadline_ns);
+    int code = cmpy_lead_wait(self->job.engine, is_done, self, deadline_ns);
     self->job.waiters--;
     return code;
 }
@@ -203,7 +205,7 @@ static int result_wait_opened(ApplyResult *self, int64_t deadline_ns)
     self->job.waiters++;
     engine->nreturning++;
     while (code == 0 && !self->job.done) {
-        code = cmpy_engine_wait(engine, has_something, self, deadline_ns);
+        code = cmpy_lead_wait(engine, has_something, self, deadline_ns);
         if (code == 0 && !self->job.calls_back) code = open_all(self);
     }
     engine->nreturning--;
@@ -231,7 +233,7 @@ PyObject *cmpy_result_get(ApplyResult *self, int64_t deadline_ns)
 static int look(ApplyResult *self)
 {
     if (!self->job.done && cmpy_engine_check_process(self->job.engine) < 0) return -1;
-    if (!self->job.done && cmpy_engine_drain(self->job.engine) < 0) return -1;
+    if (!self->job.done && cmpy_lead_drain(self->job.engine) < 0) return -1;
     return self->job.done;
 }
 
@@ -331,7 +333,7 @@ static void result_dealloc(ApplyResult *self)
         cmpy_parcel_free(parcel);
     }
     (void)result_clear(self);
-    if (self->job.calls_back) self->job.engine->ncallbacks--; /* never came to be: its making failed */
+    if (self->job.calls_back) self->job.engine->callbacks.out--; /* never came to be: its making failed */
     Py_XDECREF((PyObject *)self->job.engine);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);

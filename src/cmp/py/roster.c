@@ -1,7 +1,9 @@
 #include "py/roster.h"
 
 #include "os/clock.h"
+#include "py/lead.h"
 #include "py/parcel.h"
+#include "py/processes.h"
 #include "py/supervisor.h"
 #include "shm/sweep.h"
 
@@ -11,7 +13,6 @@
 #define RECRUITS 16 /* made at a time */
 #define FIRST_BRAKE_NS (10 * CMP_MS)
 #define LAST_BRAKE_NS (500 * CMP_MS)
-#define PATIENCE_NS (800 * CMP_MS) /* between SIGTERM and SIGKILL */
 #define KILLED_PATIENCE 6
 #define LOOK_AGAIN_NS (20 * CMP_MS)
 
@@ -48,25 +49,6 @@ out:
     return process;
 }
 
-/* The descriptor that becomes readable when it ends; -1 where a process has none. */
-static int sentinel_of(struct cmpy_state *state, PyObject *process)
-{
-    PyObject *sentinel = PyObject_GetAttr(process, state->str.sentinel);
-    int fd = sentinel != NULL && PyLong_Check(sentinel) ? (int)PyLong_AsLong(sentinel) : -1;
-    Py_XDECREF(sentinel);
-    PyErr_Clear();
-    return fd;
-}
-
-static int pid_of(struct cmpy_state *state, PyObject *process)
-{
-    PyObject *pid = PyObject_GetAttr(process, state->str.pid);
-    int number = pid != NULL && PyLong_Check(pid) ? (int)PyLong_AsLong(pid) : 0;
-    Py_XDECREF(pid);
-    PyErr_Clear();
-    return number;
-}
-
 struct recruit {
     PyObject *process; /* NULL: no more */
     uint32_t slot;
@@ -84,19 +66,41 @@ static int recruit(struct cmpy_engine *engine, struct recruit *recruit)
     return recruit->process == NULL ? -1 : 0;
 }
 
+static bool wants_starts(const struct cmpy_engine *engine)
+{
+    return engine->pool_state != CMPY_POOL_TERMINATE && engine->last_words == NULL;
+}
+
+/* A process whose start() failed, or which nobody wants any more by now, may run all the same. */
+static void undo_start(struct cmpy_state *state, PyObject *process)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    if (cmpy_process_exitcode(state, process) == INT_MIN) cmpy_process_tell(process, state->str.kill);
+    PyErr_Clear();
+    PyErr_Restore(type, value, trace);
+}
+
 static int start_one(struct cmpy_engine *engine, struct recruit *recruit)
 {
     struct cmpy_state *state = engine->state;
-    engine->starting++;
-    PyObject *started = PyObject_CallMethodNoArgs(recruit->process, state->str.start);
-    engine->starting--;
-    if (started == NULL) return -1;
+    struct cmpy_worker *worker = &engine->workers[recruit->slot];
+    PyObject *process = recruit->process;
+    PyObject *started = PyObject_CallMethodNoArgs(process, state->str.start);
+    if (started == NULL) {
+        undo_start(state, process);
+        return -1;
+    }
     Py_DECREF(started);
-    if (PyList_Append(engine->pool_list, recruit->process) < 0) return -1;
-    engine->workers[recruit->slot] = (struct cmpy_worker){
-        .process = recruit->process, .fd = sentinel_of(state, recruit->process), .pid = pid_of(state, recruit->process)};
+    /* In the books before any other thread can look: who ends the pool meanwhile finds it there. */
     recruit->process = NULL;
-    return 0;
+    *worker = (struct cmpy_worker){.process = process, .fd = -1};
+    int code = PyList_Append(engine->pool_list, process);
+    worker->fd = cmpy_process_sentinel(state, process);
+    worker->pid = cmpy_process_pid(state, process);
+    if (PyErr_Occurred()) code = -1; /* a signal handler's */
+    if (code < 0 || !wants_starts(engine)) undo_start(state, process);
+    return code;
 }
 
 /* All are made before the first is started: what the parent writes to between two forks it pays for by the page. */
@@ -104,8 +108,10 @@ static int start_some(struct cmpy_engine *engine, Py_ssize_t n)
 {
     struct recruit recruits[RECRUITS] = {{NULL, 0}};
     int code = 0;
+    engine->starting += n;
     for (Py_ssize_t i = 0; i < n && code == 0; i++) code = recruit(engine, &recruits[i]);
-    for (Py_ssize_t i = 0; i < n && code == 0; i++) code = start_one(engine, &recruits[i]);
+    for (Py_ssize_t i = 0; i < n && code == 0 && wants_starts(engine); i++) code = start_one(engine, &recruits[i]);
+    engine->starting -= n;
     for (Py_ssize_t i = 0; i < n; i++) {
         if (recruits[i].process == NULL) continue;
         Py_DECREF(recruits[i].process);
@@ -114,11 +120,31 @@ static int start_some(struct cmpy_engine *engine, Py_ssize_t n)
     return code;
 }
 
+/* Those of a closed pool stay in Pool._pool when they end, until one has to be replaced all the same. */
+static void drop_ended(struct cmpy_engine *engine)
+{
+    for (Py_ssize_t i = PyList_GET_SIZE(engine->pool_list); i-- > 0;)
+        if (i < PyList_GET_SIZE(engine->pool_list) &&
+            cmpy_process_exitcode(engine->state, PyList_GET_ITEM(engine->pool_list, i)) != INT_MIN)
+            (void)PyList_SetSlice(engine->pool_list, i, i + 1, NULL);
+    PyErr_Clear();
+}
+
+static Py_ssize_t count_missing(const struct cmpy_engine *engine)
+{
+    Py_ssize_t missing = engine->nprocesses - engine->starting;
+    for (uint32_t i = 0; i < engine->nslots; i++)
+        missing -= engine->workers[i].process != NULL && !engine->workers[i].ended;
+    return missing;
+}
+
 int cmpy_roster_fill(struct cmpy_engine *engine)
 {
     Py_ssize_t missing;
-    while ((missing = engine->nprocesses - PyList_GET_SIZE(engine->pool_list)) > 0)
+    while ((missing = count_missing(engine)) > 0 && wants_starts(engine)) {
+        if (PyList_GET_SIZE(engine->pool_list) + missing > engine->nprocesses) drop_ended(engine);
         if (start_some(engine, missing < RECRUITS ? missing : RECRUITS) < 0) return -1;
+    }
     return 0;
 }
 
@@ -140,18 +166,6 @@ Py_ssize_t cmpy_roster_poll(const struct cmpy_engine *engine, struct pollfd *ent
 
 /* --- ending --- */
 
-/* The exit code, INT_MIN while it lives. A process object that cannot say any more counts as ended. */
-static int exitcode_of(PyObject *process)
-{
-    PyObject *exitcode = PyObject_GetAttrString(process, "exitcode");
-    int code = INT_MIN;
-    if (exitcode == NULL) code = 255;
-    else if (exitcode != Py_None) code = (int)PyLong_AsLong(exitcode);
-    Py_XDECREF(exitcode);
-    PyErr_Clear();
-    return code;
-}
-
 static bool wants_workers(const struct cmpy_engine *engine)
 {
     if (engine->last_words != NULL || engine->pool_state == CMPY_POOL_TERMINATE) return false;
@@ -163,9 +177,7 @@ static bool wants_workers(const struct cmpy_engine *engine)
  * ended, and with it its repr, stays as it was. */
 static void forget(struct cmpy_engine *engine, PyObject *process)
 {
-    PyObject *joined = PyObject_CallMethod(process, "join", NULL); /* it has ended: this does not wait */
-    Py_XDECREF(joined);
-    PyErr_Clear();
+    cmpy_process_tell(process, engine->state->str.join); /* it has ended: this does not wait */
     if (!wants_workers(engine)) return;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(engine->pool_list); i++) {
         if (PyList_GET_ITEM(engine->pool_list, i) != process) continue;
@@ -235,7 +247,7 @@ static void look(struct cmpy_engine *engine, int64_t *again_ns)
             if (poll(&entry, 1, 0) == 0) continue;
         }
         PyObject *process = Py_NewRef(worker->process);
-        int exitcode = exitcode_of(process);
+        int exitcode = cmpy_process_exitcode(engine->state, process);
         if (exitcode != INT_MIN) {
             note_end(engine, i, exitcode);
         } else {
@@ -248,30 +260,32 @@ static void look(struct cmpy_engine *engine, int64_t *again_ns)
     }
 }
 
+static void lose(struct cmpy_engine *engine, const struct cmpy_worker *worker, struct cmpy_task *task, int64_t since_ns)
+{
+    struct cmpy_parcel *parcel = cmpy_parcel_make(CMPY_PARCEL_LOST, Py_XNewRef(task->job->function));
+    if (parcel == NULL) { /* out of memory for a few words */
+        PyErr_WriteUnraisable((PyObject *)task->job);
+        engine->out_kib -= task->kib;
+        Py_DECREF(task->job);
+        return;
+    }
+    int64_t ran_ns = worker->ended_ns - since_ns;
+    parcel->pid = worker->pid;
+    parcel->exitcode = worker->exitcode;
+    parcel->seconds = ran_ns > 0 ? (double)ran_ns / 1e9 : 0;
+    cmpy_engine_answer(engine, task, parcel);
+}
+
 /* `head`: of the task queue, read after the worker's death. */
 static void settle_one(struct cmpy_engine *engine, uint32_t slot, uint64_t head)
 {
     struct cmpy_worker *worker = &engine->workers[slot];
-    const struct cmp_worker_shm *shm = &engine->table->slots[slot];
     struct cmpy_task task;
     uint32_t lost = cmp_pooltable_lost(engine->table, slot, head);
-    if (lost != 0 && cmpy_tasks_remove(&engine->book, lost, &task)) {
-        struct cmpy_parcel *parcel = cmpy_parcel_make(CMPY_PARCEL_LOST, Py_XNewRef(task.job->function));
-        engine->out_kib -= task.kib;
-        if (parcel != NULL) {
-            int64_t ran_ns = worker->ended_ns - cmp_load(&shm->since_ns, relaxed);
-            parcel->pid = worker->pid;
-            parcel->exitcode = worker->exitcode;
-            parcel->seconds = ran_ns > 0 ? (double)ran_ns / 1e9 : 0;
-            parcel->position = task.position;
-            task.job->kind->receive(task.job, parcel);
-        } else {
-            PyErr_WriteUnraisable(NULL);
-        }
-        Py_DECREF(task.job);
-    }
     worker->settled = true;
     engine->nended--;
+    if (lost != 0 && cmpy_tasks_remove(&engine->book, lost, &task))
+        lose(engine, worker, &task, cmp_load(&engine->table->slots[slot].since_ns, relaxed));
 }
 
 /* Only here, in the supervisor's thread: with a process object go weak references, whose callbacks are Python code, and
@@ -287,17 +301,25 @@ static void free_settled(struct cmpy_engine *engine)
     }
 }
 
+struct death {
+    uint32_t slot;
+    int64_t ended_ns;
+};
+
 int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engine *))
 {
     /* Who ends from here on may have published after the drain: theirs is the next time. */
-    uint32_t slots[64];
+    struct death deaths[64];
     while (engine->nended > 0) {
         int n = 0;
         for (uint32_t i = 0; i < engine->nslots && n < 64; i++)
-            if (engine->workers[i].ended && !engine->workers[i].settled) slots[n++] = i;
+            if (engine->workers[i].ended && !engine->workers[i].settled)
+                deaths[n++] = (struct death){i, engine->workers[i].ended_ns};
         Py_BEGIN_ALLOW_THREADS
         /* A lock that the dead one held is repaired now, or will be by who holds it: no judgement rests on that. */
         if (cmp_queue_freeze(&engine->tasks) == 0) cmp_queue_thaw(&engine->tasks);
+        /* A wake-up may have died with the one it was meant for. */
+        if (cmp_queue_size(&engine->tasks) > 0) cmp_queue_disturb(&engine->tasks);
         (void)cmp_sweep_dead(&engine->segment);
         Py_END_ALLOW_THREADS
         uint64_t published = cmp_queue_tail(&engine->results);
@@ -305,7 +327,12 @@ int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engi
         /* One that stands still in a sweep holds the results' lock: what is published there counts all the same. */
         if ((int64_t)(cmp_queue_head(&engine->results) - published) < 0) return 0;
         uint64_t head = cmp_queue_head(&engine->tasks);
-        for (int i = 0; i < n; i++) settle_one(engine, slots[i], head);
+        for (int i = 0; i < n; i++) {
+            /* A signal handler that ran in the drain may have waited, led, and settled this death. */
+            const struct cmpy_worker *worker = &engine->workers[deaths[i].slot];
+            if (worker->ended && !worker->settled && worker->ended_ns == deaths[i].ended_ns)
+                settle_one(engine, deaths[i].slot, head);
+        }
         cmpy_supervisor_kick(); /* it frees the slots, and judges whether the pool is over now */
     }
     return 0;
@@ -313,7 +340,7 @@ int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engi
 
 static void replace(struct cmpy_engine *engine, int64_t *again_ns)
 {
-    if (!wants_workers(engine) || PyList_GET_SIZE(engine->pool_list) >= engine->nprocesses) return;
+    if (!wants_workers(engine) || count_missing(engine) <= 0) return;
     int64_t now_ns = cmp_now_ns();
     if (now_ns < engine->next_start_ns) {
         if (engine->next_start_ns < *again_ns) *again_ns = engine->next_start_ns;
@@ -333,56 +360,12 @@ void cmpy_roster_tend(struct cmpy_engine *engine, int64_t *again_ns)
     engine->pins++;
     look(engine, again_ns);
     if (engine->nended > 0) {
-        if (engine->led) cmpy_engine_news(engine); /* the leader settles it */
-        else if (cmpy_engine_drain(engine) < 0) PyErr_WriteUnraisable(NULL);
+        if (engine->led) cmpy_lead_news(engine); /* the leader settles it */
+        else if (cmpy_lead_drain(engine) < 0) PyErr_WriteUnraisable(NULL);
         int64_t soon_ns = cmp_now_ns() + LOOK_AGAIN_NS;
         if (engine->nended > 0 && soon_ns < *again_ns) *again_ns = soon_ns;
     }
     free_settled(engine);
     replace(engine, again_ns);
     cmpy_engine_unpin(engine);
-}
-
-/* --- all of them --- */
-
-static void tell(PyObject *process, const char *verb)
-{
-    PyObject *told = PyObject_CallMethod(process, verb, NULL);
-    Py_XDECREF(told);
-    PyErr_Clear();
-}
-
-/* Sleeps until all have ended or the deadline has come. */
-static void wait_for_ends(struct cmpy_state *state, PyObject *processes, int64_t deadline_ns)
-{
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++) {
-        PyObject *process = PyList_GET_ITEM(processes, i);
-        struct pollfd entry = {.fd = sentinel_of(state, process), .events = POLLIN};
-        while (exitcode_of(process) == INT_MIN) {
-            int64_t left_ns = deadline_ns - cmp_now_ns();
-            if (left_ns <= 0) break;
-            int timeout_ms = (int)(left_ns / CMP_MS) + 1;
-            if (entry.fd < 0 && timeout_ms > 5) timeout_ms = 5;
-            Py_BEGIN_ALLOW_THREADS
-            (void)poll(&entry, entry.fd >= 0, timeout_ms);
-            Py_END_ALLOW_THREADS
-        }
-    }
-}
-
-void cmpy_roster_end(struct cmpy_engine *engine)
-{
-    PyObject *processes = PyList_GetSlice(engine->pool_list, 0, PyList_GET_SIZE(engine->pool_list));
-    if (processes == NULL) {
-        PyErr_Clear();
-        return;
-    }
-    static const char *const verbs[] = {"terminate", "kill"};
-    for (int round = 0; round < 2; round++) {
-        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++)
-            if (exitcode_of(PyList_GET_ITEM(processes, i)) == INT_MIN) tell(PyList_GET_ITEM(processes, i), verbs[round]);
-        wait_for_ends(engine->state, processes, cmp_now_ns() + PATIENCE_NS);
-    }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++) tell(PyList_GET_ITEM(processes, i), "join");
-    Py_DECREF(processes);
 }

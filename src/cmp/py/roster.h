@@ -26,7 +26,5 @@ void cmpy_roster_tend(struct cmpy_engine *engine, int64_t *again_ns);
 /* By the leader: sees to the claims of those who ended, after `drain` has delivered all that they published. -1 with a
  * signal handler's exception: to be called again. */
 int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engine *));
-/* Ends all workers and waits for them: SIGTERM, and SIGKILL for those whom that has not ended within a second. */
-void cmpy_roster_end(struct cmpy_engine *engine);
 
 #endif

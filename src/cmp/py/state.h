@@ -69,6 +69,7 @@
     X(imap_unordered_type) \
     X(worker_function)  /* cmp._core.pool_worker, and so on */ \
     X(supervise_function) \
+    X(call_back_function) \
     X(feed_function)    \
     X(end_pool_function) \
     X(timeout_error)    /* multiprocessing.TimeoutError */
@@ -81,7 +82,7 @@
     X(_current_process) X(_dangling) X(_identity) X(_exit_function) X(_exiting) X(_finalizer_registry) X(_afterfork_registry) \
     X(_kwargs) X(_lifeline) X(_logger) X(_main_thread) X(_name) X(_parent_name) X(_parent_pid) X(_parent_process) \
     X(_pid) X(_popen) X(_Popen) X(_process_counter) X(_set_native_id) X(_start_method) X(_target) \
-    X(_threading_atexits) X(add) X(buffer) X(close) X(copy) X(daemon) X(data) X(discard) X(flush) X(get_start_method) X(interrupt) X(kill) X(name) \
+    X(_threading_atexits) X(add) X(buffer) X(close) X(copy) X(daemon) X(data) X(discard) X(exitcode) X(flush) X(get_start_method) X(interrupt) X(join) X(kill) X(name) \
     X(pid) X(poll) X(raw) X(run) X(sentinel) X(start) X(terminate) X(wait)
 
 struct cmpy_codec;

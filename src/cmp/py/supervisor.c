@@ -5,23 +5,26 @@
 #include "os/forkepoch.h"
 #include "py/errors.h"
 #include "py/feeder.h"
+#include "py/lead.h"
 #include "py/roster.h"
+#include "py/thread.h"
 
 #include <limits.h>
 #include <poll.h>
 #include <unistd.h>
 
 #define COALESCE_NS (20 * CMP_MS)
+#define DEAF_MS 20 /* between two looks without an eventfd */
 
 /* One per process, so no part of a module's state. No PyObject of a parent is touched after a fork. */
 static struct {
     uint32_t epoch;
     int wake_fd;
     int reserved;                     /* pools that have the eventfd's number and are not adopted yet */
-    bool running;
+    bool running;                     /* the thread */
+    bool asleep;
     unsigned long thread;
     struct cmpy_engine *engines;      /* strong */
-    struct cmpy_job *called, **last;  /* strong; who is to be called back, in order */
 } supervisor = {.wake_fd = -1};
 
 /* After a fork: nothing of the parent's. What its lists held stays as it was, for ever. */
@@ -32,10 +35,8 @@ static void be_ours(void)
     supervisor.epoch = cmp_fork_epoch();
     supervisor.wake_fd = -1;
     supervisor.reserved = 0;
-    supervisor.running = false;
+    supervisor.running = supervisor.asleep = false;
     supervisor.engines = NULL;
-    supervisor.called = NULL;
-    supervisor.last = &supervisor.called;
 }
 
 int cmpy_supervisor_reserve(void)
@@ -66,51 +67,47 @@ void cmpy_supervisor_unreserve(void)
     close_if_idle();
 }
 
-int cmpy_start_thread(struct cmpy_state *state, const char *name, PyObject *function)
+/* 0: the thread is there, or about to be; 1: it is, though starting it was interrupted and the exception is set; -1:
+ * there is none, and the exception is set. */
+static int ensure_thread(struct cmpy_state *state)
 {
-    PyObject *type = PyDict_GetItemString(state->threading_globals, "Thread"), *thread = NULL, *started = NULL;
-    PyObject *keywords = type == NULL ? NULL : Py_BuildValue("{sssOsO}", "name", name, "target", function,
-                                                             "daemon", Py_True);
-    PyObject *none = PyTuple_New(0);
-    if (keywords != NULL && none != NULL) thread = PyObject_Call(type, none, keywords);
-    if (thread != NULL) started = PyObject_CallMethod(thread, "start", NULL);
-    Py_XDECREF(keywords);
-    Py_XDECREF(none);
-    Py_XDECREF(thread);
-    if (started == NULL) return -1;
-    Py_DECREF(started);
-    return 0;
+    if (supervisor.running) return 0;
+    int code = cmpy_thread_start(state, "cmp-pool-supervisor", state->supervise_function, Py_None);
+    return code == 0 ? 0 : supervisor.running ? 1 : -1;
 }
 
 int cmpy_supervisor_adopt(struct cmpy_engine *engine)
 {
     be_ours();
-    Py_INCREF(engine);
     engine->next = supervisor.engines;
-    supervisor.engines = engine;
-    if (supervisor.running) {
-        cmpy_supervisor_kick();
-    } else {
-        supervisor.running = true;
-        if (cmpy_start_thread(engine->state, "cmp-pool-supervisor", engine->state->supervise_function) < 0) {
-            supervisor.running = false;
-            supervisor.engines = engine->next;
-            Py_DECREF(engine);
-            return -1;
-        }
+    supervisor.engines = (struct cmpy_engine *)Py_NewRef((PyObject *)engine);
+    int code = ensure_thread(engine->state);
+    if (code < 0) {
+        /* Others may have come to the front meanwhile. */
+        struct cmpy_engine **at = &supervisor.engines;
+        while (*at != engine) at = &(*at)->next;
+        *at = engine->next;
+        Py_DECREF(engine);
+        return -1;
     }
+    cmpy_supervisor_kick();
     supervisor.reserved--;
-    return 0;
+    return code;
 }
 
 void cmpy_supervisor_kick(void)
 {
-    if (supervisor.running && supervisor.epoch == cmp_fork_epoch()) cmp_eventfd_raise(supervisor.wake_fd);
+    if (supervisor.wake_fd >= 0 && supervisor.epoch == cmp_fork_epoch()) cmp_eventfd_raise(supervisor.wake_fd);
 }
 
 void cmpy_supervisor_want(struct cmpy_engine *engine)
 {
-    if (!engine->wanted || !engine->open) return; /* it is about, and looks by itself before it sleeps */
+    if (!engine->open) return;
+    if (!engine->wanted) {
+        /* It is about, and looks by itself before it sleeps; or it stays away for a while, but not from callbacks. */
+        if (supervisor.asleep && engine->callbacks.out > 0) cmpy_supervisor_kick();
+        return;
+    }
     cmp_pooltable_want(engine->table);
     if (cmp_queue_size(&engine->results) > 0) cmpy_supervisor_kick();
 }
@@ -118,15 +115,6 @@ void cmpy_supervisor_want(struct cmpy_engine *engine)
 void cmpy_supervisor_unwant(struct cmpy_engine *engine)
 {
     if (engine->wanted && engine->open) cmp_pooltable_unwant(engine->table);
-}
-
-void cmpy_supervisor_call_back(struct cmpy_job *job)
-{
-    Py_INCREF(job);
-    job->next_called = NULL;
-    *supervisor.last = job;
-    supervisor.last = &job->next_called;
-    cmpy_supervisor_kick();
 }
 
 bool cmpy_supervisor_is_me(void)
@@ -137,17 +125,9 @@ bool cmpy_supervisor_is_me(void)
 
 /* --- the thread --- */
 
-static void run_callbacks(void)
+static void come_back(int64_t *again_ns, int64_t at_ns)
 {
-    while (supervisor.called != NULL) {
-        struct cmpy_job *job = supervisor.called;
-        supervisor.called = job->next_called;
-        if (supervisor.called == NULL) supervisor.last = &supervisor.called;
-        job->next_called = NULL;
-        job->kind->call_back(job);
-        cmpy_job_finish(job);
-        Py_DECREF(job);
-    }
+    if (at_ns < *again_ns) *again_ns = at_ns;
 }
 
 /* A closed pool whose work is done sends its workers home; one without workers is over. */
@@ -160,12 +140,14 @@ static bool is_over(struct cmpy_engine *engine)
     return true;
 }
 
-static void send_home(struct cmpy_engine *engine)
+static void send_home(struct cmpy_engine *engine, int64_t *again_ns)
 {
     if (engine->pool_state != CMPY_POOL_CLOSE || PyList_GET_SIZE(engine->feeds) > 0 || !engine->open) return;
+    int code;
     Py_BEGIN_ALLOW_THREADS
-    (void)cmp_queue_shutdown(&engine->tasks, false, cmp_now_ns() + COALESCE_NS);
+    code = cmp_queue_shutdown(&engine->tasks, false, cmp_now_ns() + COALESCE_NS);
     Py_END_ALLOW_THREADS
+    if (code < 0) come_back(again_ns, cmp_now_ns() + COALESCE_NS); /* a holder of its locks stands still */
 }
 
 /* One look at one pool. */
@@ -173,11 +155,12 @@ static void attend(struct cmpy_engine *engine, int64_t *again_ns)
 {
     cmpy_roster_tend(engine, again_ns);
     size_t before = engine->book.count;
-    if (cmpy_engine_drain(engine) < 0) PyErr_WriteUnraisable(NULL);
+    if (cmpy_lead_drain(engine) < 0) PyErr_WriteUnraisable(NULL);
     if (engine->book.count != before) engine->coalesce_until_ns = cmp_now_ns() + COALESCE_NS;
+    engine->hungry = false;
     cmpy_feeds_advance(engine);
     engine->pins++;
-    send_home(engine);
+    send_home(engine, again_ns);
     cmpy_engine_unpin(engine);
 }
 
@@ -198,17 +181,19 @@ static void bury(void)
 }
 
 /* Asks the workers of pools that nobody waits for, but where results come thick, so that many are taken at a time, or lie
- * where this process cannot map them. False: something is there already. */
+ * where this process cannot map them. False: something is there already. Where nothing is out or somebody waits, whoever
+ * gives work or stops waiting asks (cmpy_supervisor_want). */
 static bool listen(int64_t *again_ns)
 {
     int64_t now_ns = cmp_now_ns();
     for (struct cmpy_engine *engine = supervisor.engines; engine != NULL; engine = engine->next) {
-        int64_t until_ns = engine->ncallbacks > 0 ? 0 : engine->coalesce_until_ns;
-        if (until_ns < engine->blind_until_ns) until_ns = engine->blind_until_ns;
-        engine->wanted = now_ns >= until_ns;
+        engine->wanted = true;
         if (!engine->open || engine->led || engine->nreturning > 0 || engine->book.count == 0) continue;
-        if (!engine->wanted) {
-            if (until_ns < *again_ns) *again_ns = until_ns;
+        int64_t until_ns = engine->callbacks.out > 0 ? 0 : engine->coalesce_until_ns;
+        if (until_ns < engine->blind_until_ns) until_ns = engine->blind_until_ns;
+        if (now_ns < until_ns) {
+            engine->wanted = false;
+            come_back(again_ns, until_ns);
             continue;
         }
         cmp_pooltable_want(engine->table);
@@ -238,6 +223,7 @@ static void sleep_until(int64_t again_ns)
     if (entries != &only)
         for (struct cmpy_engine *engine = supervisor.engines; engine != NULL; engine = engine->next)
             n += (nfds_t)cmpy_roster_poll(engine, entries + n);
+    supervisor.asleep = true;
     Py_BEGIN_ALLOW_THREADS
     int timeout_ms = entries == &only ? 50 : -1;
     if (again_ns != INT64_MAX) {
@@ -245,25 +231,27 @@ static void sleep_until(int64_t again_ns)
         timeout_ms = left_ns <= 0 ? 0 : (int)(left_ns / CMP_MS) + 1;
     }
     (void)poll(entries, n, timeout_ms);
-    if (entries[0].revents != 0) cmp_eventfd_lower(supervisor.wake_fd);
+    if ((entries[0].revents & POLLIN) != 0) cmp_eventfd_lower(supervisor.wake_fd);
+    else if (entries[0].revents != 0) (void)poll(NULL, 0, DEAF_MS); /* closed by the program: what is left is to look */
     Py_END_ALLOW_THREADS
+    supervisor.asleep = false;
     if (entries != &only) PyMem_RawFree(entries);
 }
 
 static PyObject *supervise(PyObject *module, PyObject *unused)
 {
     (void)module, (void)unused;
+    if (supervisor.running) Py_RETURN_NONE; /* two were started at once, or one whose start() was interrupted lives */
+    supervisor.running = true;
     supervisor.thread = PyThread_get_thread_ident();
     while (supervisor.engines != NULL) {
         int64_t again_ns = INT64_MAX;
-        run_callbacks();
         for (struct cmpy_engine *engine = supervisor.engines, *next; engine != NULL; engine = next) {
             Py_INCREF(engine); /* Python code runs: others may come to the list, this thread alone takes off it */
             attend(engine, &again_ns);
             next = engine->next;
             Py_DECREF(engine);
         }
-        if (supervisor.called != NULL) continue;
         bury();
         if (supervisor.engines == NULL) break;
         if (listen(&again_ns)) sleep_until(again_ns);
@@ -275,14 +263,13 @@ static PyObject *supervise(PyObject *module, PyObject *unused)
 }
 
 static PyMethodDef functions[] = {
-    {"_supervise", supervise, METH_NOARGS, "The thread that looks after this process's pools."},
+    {"_supervise", supervise, METH_O, "The thread that looks after this process's pools."},
     {NULL, NULL, 0, NULL},
 };
 
 int cmpy_supervisor_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
-    supervisor.last = &supervisor.called;
     if (PyModule_AddFunctions(module, functions) < 0) return -1;
     state->supervise_function = PyObject_GetAttrString(module, "_supervise");
     return state->supervise_function == NULL ? -1 : 0;

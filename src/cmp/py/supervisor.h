@@ -2,7 +2,6 @@
  *
  * It sleeps in poll() on the sentinels of all workers of all pools and on one eventfd, and
  *   - has dead workers settled and replaced (py/roster.h), and says when a pool is over, which ends a join();
- *   - alone runs callbacks, in the order in which results arrived;
  *   - empties the result queues of pools for which no thread waits, so that nothing piles up that nobody will fetch.
  * For the last it asks the workers to raise the eventfd at the next result (`wanted`, shm/pooltable.h), once per look;
  * results without callbacks are nobody's hurry, so after each such look it stays away for COALESCE_NS. While a thread
@@ -21,7 +20,7 @@ int cmpy_supervisor_add(PyObject *module);
 int cmpy_supervisor_reserve(void);
 void cmpy_supervisor_unreserve(void);
 /* Takes the engine on (a reference of its own, until the pool is over), starting the thread if need be. -1 with an
- * exception: still reserved. */
+ * exception: still reserved. 1: taken on, and an exception is set that came from a signal handler meanwhile. */
 int cmpy_supervisor_adopt(struct cmpy_engine *engine);
 /* The supervisor looks at everything anew. */
 void cmpy_supervisor_kick(void);
@@ -29,11 +28,7 @@ void cmpy_supervisor_kick(void);
 void cmpy_supervisor_want(struct cmpy_engine *engine);
 /* Somebody is about to wait for them. */
 void cmpy_supervisor_unwant(struct cmpy_engine *engine);
-/* All that a job with callbacks waited for has arrived: it is called back soon. */
-void cmpy_supervisor_call_back(struct cmpy_job *job);
 /* Is the calling thread it? */
 bool cmpy_supervisor_is_me(void);
-/* Starts a daemon thread that runs a function of cmp._core. */
-int cmpy_start_thread(struct cmpy_state *state, const char *name, PyObject *function);
 
 #endif

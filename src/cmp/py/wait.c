@@ -56,3 +56,10 @@ int cmpy_wait(cmpy_call call, void *arg, int64_t deadline_ns)
         if (PyErr_CheckSignals() < 0) return CMPY_RAISED;
     }
 }
+
+void cmpy_breathe(unsigned *count)
+{
+    if (++*count % 256 != 0) return;
+    Py_BEGIN_ALLOW_THREADS
+    Py_END_ALLOW_THREADS
+}

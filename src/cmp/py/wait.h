@@ -26,4 +26,8 @@ int cmpy_deadline(int block, PyObject *timeout, int64_t *deadline_ns);
 typedef int (*cmpy_call)(void *arg, int64_t deadline_ns);
 int cmpy_wait(cmpy_call call, void *arg, int64_t deadline_ns);
 
+/* In loops that run no bytecode, where nobody else would give up the GIL: does so at each 256th call, `count` being the
+ * caller's. */
+void cmpy_breathe(unsigned *count);
+
 #endif

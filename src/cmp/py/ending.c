@@ -1,0 +1,173 @@
+#include "py/ending.h"
+
+#include "os/clock.h"
+#include "py/lead.h"
+#include "py/processes.h"
+#include "py/supervisor.h"
+
+#include <limits.h>
+#include <poll.h>
+
+#define PATIENCE_NS (800 * CMP_MS) /* between SIGTERM and SIGKILL */
+#define SLICE_MS 100               /* a signal may come between two looks for signals and a sleep */
+#define SHUTDOWN_NS (100 * CMP_MS)
+
+/* The first exception of a signal handler's that came while the pool was ended, and how many there were. */
+struct interruption {
+    PyObject *type, *value, *trace;
+    Py_ssize_t count;
+};
+
+static void note(struct interruption *interruption)
+{
+    if (!PyErr_Occurred()) return;
+    interruption->count++;
+    if (interruption->type == NULL) PyErr_Fetch(&interruption->type, &interruption->value, &interruption->trace);
+    else PyErr_Clear();
+}
+
+static void look_for_signals(struct interruption *interruption)
+{
+    (void)PyErr_CheckSignals();
+    note(interruption);
+}
+
+/* --- the workers --- */
+
+/* All that were started and are not settled. NULL: no memory. */
+static PyObject *workers_of(const struct cmpy_engine *engine)
+{
+    PyObject *processes = PyList_New(0);
+    for (uint32_t i = 0; i < engine->nslots && processes != NULL; i++)
+        if (engine->workers[i].process != NULL && PyList_Append(processes, engine->workers[i].process) < 0)
+            Py_CLEAR(processes);
+    return processes;
+}
+
+static bool lives(struct cmpy_state *state, PyObject *process, struct interruption *interruption)
+{
+    int exitcode = cmpy_process_exitcode(state, process);
+    note(interruption);
+    return exitcode == INT_MIN;
+}
+
+static void tell(PyObject *process, PyObject *verb, struct interruption *interruption)
+{
+    cmpy_process_tell(process, verb);
+    note(interruption);
+}
+
+/* Sleeps until it has ended, or the deadline has come. Stops at once when a signal handler raises, be it once more. */
+static void await(struct cmpy_state *state, PyObject *process, int64_t deadline_ns, struct interruption *interruption)
+{
+    Py_ssize_t before = interruption->count;
+    struct pollfd entry = {.fd = cmpy_process_sentinel(state, process), .events = POLLIN};
+    note(interruption);
+    while (lives(state, process, interruption) && interruption->count == before) {
+        int64_t left_ns = deadline_ns - cmp_now_ns();
+        if (left_ns <= 0) break;
+        int timeout_ms = left_ns < SLICE_MS * CMP_MS ? (int)(left_ns / CMP_MS) + 1 : SLICE_MS;
+        if (entry.fd < 0 && timeout_ms > 5) timeout_ms = 5;
+        Py_BEGIN_ALLOW_THREADS
+        (void)poll(&entry, entry.fd >= 0, timeout_ms);
+        Py_END_ALLOW_THREADS
+        if (entry.revents != 0 && lives(state, process, interruption)) entry.fd = -1; /* some other descriptor by now */
+        look_for_signals(interruption);
+    }
+}
+
+/* One round: the signal, and the wait for all. */
+static void end_all(struct cmpy_state *state, PyObject *processes, PyObject *verb, int64_t deadline_ns,
+                    struct interruption *interruption)
+{
+    Py_ssize_t n = PyList_GET_SIZE(processes);
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (lives(state, PyList_GET_ITEM(processes, i), interruption)) tell(PyList_GET_ITEM(processes, i), verb, interruption);
+    for (Py_ssize_t i = 0; i < n; i++) await(state, PyList_GET_ITEM(processes, i), deadline_ns, interruption);
+}
+
+static void disband(struct cmpy_engine *engine, struct interruption *interruption)
+{
+    struct cmpy_state *state = engine->state;
+    PyObject *processes = workers_of(engine);
+    if (processes == NULL) {
+        PyErr_WriteUnraisable(NULL);
+        return;
+    }
+    end_all(state, processes, state->str.terminate, cmp_now_ns() + PATIENCE_NS, interruption);
+    end_all(state, processes, state->str.kill, INT64_MAX, interruption);
+    /* This does not wait but for one that SIGKILL has not ended, if a signal has come meanwhile. */
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++)
+        if (!lives(state, PyList_GET_ITEM(processes, i), interruption))
+            tell(PyList_GET_ITEM(processes, i), state->str.join, interruption);
+    Py_DECREF(processes);
+}
+
+void cmpy_ending_disband(struct cmpy_engine *engine)
+{
+    struct interruption interruption = {0};
+    PyErr_Fetch(&interruption.type, &interruption.value, &interruption.trace);
+    disband(engine, &interruption);
+    PyErr_Restore(interruption.type, interruption.value, interruption.trace);
+}
+
+/* --- the pool --- */
+
+/* A worker that another thread is starting right now would be missed. That thread ends it by itself (py/roster.c), so
+ * this only makes sure that it is gone when terminate() returns, if that can be had soon. */
+static void await_starts(struct cmpy_engine *engine, struct interruption *interruption)
+{
+    int64_t deadline_ns = cmp_now_ns() + PATIENCE_NS;
+    while (engine->starting > 0 && !cmpy_supervisor_is_me() && interruption->type == NULL && cmp_now_ns() < deadline_ns) {
+        Py_BEGIN_ALLOW_THREADS
+        (void)poll(NULL, 0, 1);
+        Py_END_ALLOW_THREADS
+        look_for_signals(interruption);
+    }
+}
+
+int cmpy_ending_run(struct cmpy_engine *engine)
+{
+    struct interruption interruption = {0};
+    if (engine->finished || engine->ended) return 0;
+    if (cmpy_engine_check_process(engine) < 0) { /* a forked child's copy: the pool is another's */
+        PyErr_Clear();
+        return 0;
+    }
+    engine->pool_state = CMPY_POOL_TERMINATE;
+    engine->pins++;
+    (void)cmpy_lead_drain(engine); /* what was done in time is done */
+    note(&interruption);
+    Py_BEGIN_ALLOW_THREADS
+    (void)cmp_queue_shutdown(&engine->tasks, true, cmp_now_ns() + SHUTDOWN_NS);
+    Py_END_ALLOW_THREADS
+    cmpy_engine_end_all(engine, NULL);
+    await_starts(engine, &interruption);
+    disband(engine, &interruption);
+    engine->ended = true;
+    cmpy_engine_unpin(engine);
+    cmpy_supervisor_kick();
+    if (interruption.type == NULL) return 0;
+    PyErr_Restore(interruption.type, interruption.value, interruption.trace);
+    return -1;
+}
+
+static PyObject *end_pool(PyObject *module, PyObject *argument)
+{
+    struct cmpy_engine *engine = cmpy_engine_of(cmpy_state_of_module(module), argument);
+    if (engine == NULL || cmpy_ending_run(engine) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"_end_pool", end_pool, METH_O, "Ends a pool at once."},
+    {NULL, NULL, 0, NULL},
+};
+
+int cmpy_ending_add(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    if (PyModule_AddFunctions(module, functions) < 0) return -1;
+    state->end_pool_function = PyObject_GetAttrString(module, "_end_pool");
+    return state->end_pool_function == NULL ? -1 : 0;
+}
