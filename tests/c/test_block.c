@@ -483,6 +483,29 @@ TEST(budget_is_an_error_and_the_segment_stays_usable)
     done();
 }
 
+static void take_most(void *arg)
+{
+    (void)arg;
+    (void)get(4 * MIB);
+    (void)get(4 * MIB);
+    raise(SIGKILL);
+}
+
+TEST(budget_does_not_count_what_the_dead_held)
+{
+    CHECK_EQ(setenv("CMP_MEMORY", "10M", 1), 0);
+    fresh();
+    cmp_ref a = get(2 * MIB);
+    cmp_block_free(&segment, a);
+    cmp_block_trim(&segment, 0); /* a place for 2 MiB, so that no growth looks for the dead, and no memory in it */
+    (void)test_reap(test_child(take_most, NULL));
+    uint64_t warm;
+    CHECK_EQ(cmp_block_alloc(&segment, 2 * MIB, true, &a, &warm), -EBUSY); /* no time for that look */
+    CHECK_EQ(cmp_block_alloc(&segment, 2 * MIB, false, &a, &warm), 0);
+    cmp_block_free(&segment, a);
+    done();
+}
+
 TEST(memory_limit_is_read_with_its_unit)
 {
     static const struct {

@@ -34,7 +34,8 @@ enum cmp_tenure_kind {
 
 /* A block of at least `size` payload bytes, held by this member. -ENOMEM: the budget (shm/budget.h), the address space
  * or the extents are spent; -EBADF: the segment's descriptor was closed behind our back and there is no room without
- * it; -EBUSY with `try_only` when an internal lock is taken (GIL held), without it -EINTR when a holder stands still.
+ * it; -EBUSY with `try_only` (GIL held) when an internal lock is taken or the budget is spent unless the dead held some
+ * of it, without it -EINTR when a holder stands still.
  * *warm_bytes: how much of the payload has been touched before (cmp_block_write knows, too). No lock of the segment
  * may be held. */
 int cmp_block_alloc(struct cmp_segment *segment, uint64_t size, bool try_only, cmp_ref *block, uint64_t *warm_bytes);

@@ -94,12 +94,15 @@ static int try_alloc(struct request *r, cmp_ref *out)
     return code;
 }
 
-/* More is held than granted: ask; if that is too much, give back what lies idle, and ask again. */
+/* More is held than granted: ask; if that is too much, free what the dead held and what lies idle, and ask again. */
 static int ask(struct request *r)
 {
     struct cmp_block_use use = cmp_block_use(r->segment);
     int code = cmp_budget_ask(r->segment, use.busy_bytes + use.idle_bytes, r->want.bytes);
-    if (code != -ENOMEM || use.idle_bytes == 0) return code;
+    if (code != -ENOMEM) return code;
+    /* What the dead held counts as long as nobody has swept, which takes more time than there is with the GIL held. */
+    if (r->try_only) return -EBUSY;
+    if (cmp_sweep_dead(r->segment) == 0 && use.idle_bytes == 0) return code;
     cmp_block_trim(r->segment, 0);
     use = cmp_block_use(r->segment);
     return cmp_budget_ask(r->segment, use.busy_bytes + use.idle_bytes, r->want.bytes);
