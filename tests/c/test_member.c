@@ -4,6 +4,7 @@
 #include "shm/member.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -88,6 +89,38 @@ TEST(unreaped_zombie_is_dead)
     CHECK_EQ(kill(pid, 0), 0); /* what would have been the wrong question */
     CHECK(cmp_members_dead(&handle, child));
     (void)test_reap(pid);
+}
+
+static void *join_from_a_thread(void *arg)
+{
+    join_and_tell(arg);
+    return NULL;
+}
+
+static void leave_it_to_a_thread(void *arg)
+{
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, join_from_a_thread, arg), 0);
+    pthread_exit(NULL);
+}
+
+static bool looks_like_a_zombie(pid_t pid)
+{
+    uint64_t start;
+    bool zombie = false;
+    return cmp_procstat_read(pid, &start, &zombie) == 0 && zombie;
+}
+
+TEST(process_whose_first_thread_has_ended_is_alive)
+{
+    fresh(8);
+    told = test_shared(sizeof *told);
+    pid_t pid = test_child(leave_it_to_a_thread, NULL);
+    WAIT_FOR(cmp_load(told, acquire) != 0);
+    WAIT_FOR(looks_like_a_zombie(pid));
+    CHECK(!cmp_members_dead(&handle, cmp_load(told, acquire)));
+    test_kill(pid);
+    CHECK(cmp_members_dead(&handle, cmp_load(told, acquire)));
 }
 
 TEST(stopped_process_is_alive)

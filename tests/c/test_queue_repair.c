@@ -384,3 +384,33 @@ TEST(any_bytes_in_a_chunk_are_read_without_harm)
     blocks_are(queue, 0, 0, 1);
     cmp_segment_close(&fixture.segment);
 }
+
+static void start_at(struct cmp_queue *queue, uint64_t start)
+{
+    struct cmp_queue_shm *shm = queue->shm;
+    _Atomic uint64_t *words[] = {&shm->head, &shm->tail, &shm->head_cache, &shm->tail_cache, &shm->dones, &shm->idle_at};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) cmp_store(words[i], start, relaxed, "test.set");
+}
+
+TEST(repairs_and_sweeps_judge_right_beside_every_wrap_of_the_indices)
+{
+    static const uint64_t wraps[] = {0, UINT64_C(1) << 31, UINT64_C(1) << 32, UINT64_C(1) << 47, UINT64_C(1) << 48,
+                                     UINT64_C(1) << 63};
+    for (size_t i = 0; i < sizeof wraps / sizeof *wraps; i++)
+        for (uint64_t before = 0; before <= 4; before++) {
+            struct fixture fixture;
+            struct cmp_queue *queue = fixture_open(&fixture, 0);
+            start_at(queue, wraps[i] - before);
+            CHECK_EQ(put_sized(queue, 1, 5000, NEVER), 0);
+            CHECK_EQ(put_sized(queue, 2, 5000, NEVER), 0);
+            (void)test_reap(test_child(give_and_die, queue));
+            (void)test_reap(test_child(hold_and_die, queue));
+            CHECK(cmp_sweep(queue->segment) > 0);
+            CHECK_EQ(cmp_queue_check(queue), 0);
+            blocks_are(queue, 0, 2, 1);
+            CHECK_EQ(put_sized(queue, 3, 5000, NEVER), 0);
+            for (uint64_t n = 1; n <= 3; n++) CHECK_EQ(must_take(queue), n);
+            blocks_are(queue, 0, 0, 1);
+            fixture_close(&fixture);
+        }
+}

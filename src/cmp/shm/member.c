@@ -128,13 +128,14 @@ static bool gone(uint64_t who)
     int fd;
     int32_t pid = pid_of(who);
     uint64_t start = who >> PID_BITS, start_now = 0;
-    bool ended = false, zombie = false;
+    bool ended = false, lives = false, zombie = false;
     switch (cmp_pidfd_open(pid, &fd)) {
     case 0:
         ended = cmp_pidfd_dead(fd);
         close(fd);
         if (ended) return true;
-        break; /* somebody lives there: is it he? */
+        lives = true; /* somebody: is it he? */
+        break;
     case -ESRCH: return true;
     case -ENOSYS: break;
     default:
@@ -142,7 +143,8 @@ static bool gone(uint64_t who)
         return kill(pid, 0) < 0 && errno == ESRCH;
     }
     switch (cmp_procstat_read(pid, &start_now, &zombie)) {
-    case 0: return zombie || (start != 0 && (start_now & START_MASK) != start);
+    /* Also a process whose first thread has ended looks like a zombie while its others go on. */
+    case 0: return (zombie && !lives) || (start != 0 && (start_now & START_MASK) != start);
     case -ESRCH: return true;
     default: return false;
     }
