@@ -285,6 +285,32 @@ TEST(armed_eventfd_is_readable_exactly_while_items_are_there)
     fixture_close(&fixture);
 }
 
+TEST(eventfd_raised_in_vain_is_settled_once_and_by_a_look)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    int fd;
+    CHECK_EQ(cmp_eventfd_create(&fd), 0);
+    cmp_queue_use_eventfd(queue, fd);
+    CHECK_EQ(cmp_queue_arm(queue, TRY), 0);
+    CHECK_EQ(cmp_queue_settle(queue, TRY), 0);
+    /* A producer killed before it published, or a taker before it lowered. */
+    cmp_eventfd_raise(fd);
+    CHECK_EQ(cmp_queue_settle(queue, TRY), 1);
+    CHECK(!readable(fd));
+    CHECK_EQ(cmp_queue_settle(queue, TRY), 0);
+    cmp_eventfd_raise(fd);
+    CHECK_EQ(cmp_queue_wait(queue, TRY), -EAGAIN);
+    CHECK(!readable(fd));
+    /* An item that is there is no news in vain. */
+    CHECK_EQ(put_number(queue, 1, TRY), 0);
+    CHECK_EQ(cmp_queue_settle(queue, TRY), 0);
+    CHECK(readable(fd));
+    CHECK_EQ(must_take(queue), 1);
+    close(fd);
+    fixture_close(&fixture);
+}
+
 TEST(eventfd_number_that_now_is_a_file_is_left_alone)
 {
     struct fixture fixture;

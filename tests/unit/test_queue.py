@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -322,10 +323,41 @@ def test_asyncio_waits_for_the_reader(q):
     asyncio.run(main())
 
 
+def announce_in_vain(queue) -> None:
+    """What a producer leaves that is killed between telling of its item and publishing it."""
+    os.write(queue._reader.fileno(), (1).to_bytes(8, sys.byteorder))
+    assert wait([queue._reader], 0)
+
+
+@pytest.mark.parametrize("look", [lambda q: q.empty(), lambda q: not q._reader.poll(), lambda q: raises_empty(q.get_nowait)])
+def test_whoever_waits_for_the_descriptor_and_looks_in_vain_can_wait_again(look):
+    queue = cmp.Queue()
+    announce_in_vain(queue)
+    assert look(queue)
+    assert not wait([queue._reader], 0)
+    queue.put(1)
+    assert wait([queue._reader], 0)
+    assert queue._reader.recv() == 1
+
+
+def raises_empty(get) -> bool:
+    with pytest.raises(threads_queue.Empty):
+        get()
+    return True
+
+
+def test_recv_of_what_a_killed_producer_announced_is_eoferror():
+    """As from a pipe whose writer was killed within a message: the executors of the stdlib then know that it broke."""
+    queue = cmp.Queue()
+    announce_in_vain(queue)
+    with pytest.raises(EOFError):
+        queue._reader.recv()
+    queue.put(1)
+    assert queue._reader.recv() == 1
+
+
 def test_reader_is_never_raised_in_vain():
     """One reader that selects and then receives without a timeout never hangs, whatever the producers do."""
-    from multiprocessing.connection import wait
-
     q = cmp.SimpleQueue()
     producers = [cmp.Process(target=lambda: [q.put(i) for i in range(2000)]) for _ in range(2)]
     reader = q._reader

@@ -24,11 +24,14 @@ void cmp_eventfd_raise(int fd)
     errno = saved;
 }
 
-void cmp_eventfd_lower(int fd)
+bool cmp_eventfd_lower(int fd)
 {
     int saved = errno;
     uint64_t count;
+    ssize_t got;
     /* One read takes the whole counter; EAGAIN: it was not raised. */
-    while (read(fd, &count, sizeof count) < 0 && errno == EINTR) {}
+    do got = read(fd, &count, sizeof count);
+    while (got < 0 && errno == EINTR);
     errno = saved;
+    return got == (ssize_t)sizeof count;
 }

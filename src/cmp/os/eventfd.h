@@ -2,11 +2,13 @@
 #ifndef CMP_OS_EVENTFD_H
 #define CMP_OS_EVENTFD_H
 
+#include <stdbool.h>
+
 /* -EMFILE, -ENFILE, -ENOMEM. */
 int cmp_eventfd_create(int *fd);
 /* Readable from now on; raising twice is raising once. */
 void cmp_eventfd_raise(int fd);
-/* Not readable any more. */
-void cmp_eventfd_lower(int fd);
+/* Not readable any more; whether it was. */
+bool cmp_eventfd_lower(int fd);
 
 #endif

@@ -422,6 +422,26 @@ int cmpy_channel_poll(struct cmpy_channel *channel, int64_t deadline_ns)
     return -1;
 }
 
+bool cmpy_channel_empty(struct cmpy_channel *channel)
+{
+    if (cmp_queue_size(&channel->queue) > 0) return false;
+    (void)cmp_queue_settle(&channel->queue, 0); /* or who sleeps on the descriptor and asks this would not sleep again */
+    return true;
+}
+
+static int settle_call(void *arg, int64_t deadline_ns)
+{
+    return cmp_queue_settle(arg, deadline_ns);
+}
+
+int cmpy_channel_was_announced_in_vain(struct cmpy_channel *channel)
+{
+    int code = cmpy_wait(settle_call, &channel->queue, CMPY_FOREVER);
+    if (code >= 0) return code;
+    cmpy_raise("recv", code);
+    return -1;
+}
+
 static int arm_call(void *arg, int64_t deadline_ns)
 {
     return cmp_queue_arm(arg, deadline_ns);

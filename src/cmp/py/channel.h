@@ -55,6 +55,10 @@ PyObject *cmpy_channel_get_many(struct cmpy_channel *channel, Py_ssize_t most, i
 
 /* 1: an item is there, 0: not before the deadline, -1 with an exception. */
 int cmpy_channel_poll(struct cmpy_channel *channel, int64_t deadline_ns);
+/* Whether nothing is there. */
+bool cmpy_channel_empty(struct cmpy_channel *channel);
+/* 1: an item was announced and never came, because its producer was killed; told once. 0: no. -1 with an exception. */
+int cmpy_channel_was_announced_in_vain(struct cmpy_channel *channel);
 /* A descriptor that is readable while items are there; -1 with an exception. */
 int cmpy_channel_fileno(struct cmpy_channel *channel);
 int cmpy_channel_shutdown(struct cmpy_channel *channel, bool immediate);

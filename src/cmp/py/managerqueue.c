@@ -212,7 +212,7 @@ PyDoc_STRVAR(managed_empty_doc,
 
 static PyObject *managed_empty(ManagedQueue *self, PyObject *Py_UNUSED(ignored))
 {
-    return check_usable(self) < 0 ? NULL : PyBool_FromLong(cmp_queue_size(&self->channel->queue) == 0);
+    return check_usable(self) < 0 ? NULL : PyBool_FromLong(cmpy_channel_empty(self->channel));
 }
 
 PyDoc_STRVAR(managed_full_doc,

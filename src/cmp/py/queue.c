@@ -270,7 +270,7 @@ PyDoc_STRVAR(queue_empty_doc,
 
 static PyObject *queue_empty(QueueObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return check_readable(self) < 0 ? NULL : PyBool_FromLong(cmp_queue_size(&self->channel->queue) == 0);
+    return check_readable(self) < 0 ? NULL : PyBool_FromLong(cmpy_channel_empty(self->channel));
 }
 
 PyDoc_STRVAR(queue_full_doc,

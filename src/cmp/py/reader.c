@@ -90,11 +90,14 @@ static PyObject *end_poll(EndObject *self, PyObject *args, PyObject *kwargs)
 
 PyDoc_STRVAR(end_recv_doc,
 "recv($self, /)\n--\n\n"
-"Take the next item.");
+"Take the next item. EOFError if one was announced, and its producer was killed before it came.");
 
 static PyObject *end_recv(EndObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return check(self, false) < 0 ? NULL : cmpy_channel_get(self->channel, CMPY_FOREVER);
+    if (check(self, false) < 0) return NULL;
+    int in_vain = cmpy_channel_was_announced_in_vain(self->channel);
+    if (in_vain > 0) PyErr_SetString(PyExc_EOFError, "a process was killed while it put an item");
+    return in_vain != 0 ? NULL : cmpy_channel_get(self->channel, CMPY_FOREVER);
 }
 
 PyDoc_STRVAR(end_send_doc,

@@ -231,7 +231,7 @@ static void sleep_until(int64_t again_ns)
         timeout_ms = left_ns <= 0 ? 0 : (int)(left_ns / CMP_MS) + 1;
     }
     (void)poll(entries, n, timeout_ms);
-    if ((entries[0].revents & POLLIN) != 0) cmp_eventfd_lower(supervisor.wake_fd);
+    if ((entries[0].revents & POLLIN) != 0) (void)cmp_eventfd_lower(supervisor.wake_fd);
     else if (entries[0].revents != 0) (void)poll(NULL, 0, DEAF_MS); /* closed by the program: what is left is to look */
     Py_END_ALLOW_THREADS
     supervisor.asleep = false;

@@ -4,6 +4,7 @@
 
 #include "os/clock.h"
 #include "os/eventfd.h"
+#include "os/fault.h"
 #include "shm/queue_layout.h"
 #include "shm/sweep.h"
 
@@ -219,6 +220,7 @@ static bool has_items(void *arg)
 
 int cmp_queue_wait(struct cmp_queue *queue, int64_t deadline_ns)
 {
+    if (deadline_ns == 0) (void)cmp_queue_settle(queue, 0);
     return cmp_eventcount_wait(&queue->shm->items, look_for_items, has_items, queue, deadline_ns,
                                cmp_queue_spin_ns(queue->shm), &queue->for_items);
 }
@@ -278,12 +280,30 @@ bool cmp_queue_owns_eventfd(const struct cmp_queue *queue)
 
 void cmp_queue_raise(struct cmp_queue *queue)
 {
-    if (cmp_queue_owns_eventfd(queue)) cmp_eventfd_raise(queue->event_fd);
+    if (!cmp_queue_owns_eventfd(queue)) return;
+    CMP_FAULT("queue.raise", CMP_FAULT_BEFORE);
+    cmp_eventfd_raise(queue->event_fd);
+    CMP_FAULT("queue.raise", CMP_FAULT_AFTER);
 }
 
-void cmp_queue_lower(struct cmp_queue *queue)
+bool cmp_queue_lower(struct cmp_queue *queue)
 {
-    if (cmp_queue_owns_eventfd(queue)) cmp_eventfd_lower(queue->event_fd);
+    if (!cmp_queue_owns_eventfd(queue)) return false;
+    CMP_FAULT("queue.lower", CMP_FAULT_BEFORE);
+    bool was_raised = cmp_eventfd_lower(queue->event_fd);
+    CMP_FAULT("queue.lower", CMP_FAULT_AFTER);
+    return was_raised;
+}
+
+int cmp_queue_settle(struct cmp_queue *queue, int64_t deadline_ns)
+{
+    struct cmp_queue_shm *shm = queue->shm;
+    if (cmp_load(&shm->armed, relaxed) == 0 || size_of(shm) > 0) return 0;
+    int code = lock_both(queue, deadline_ns);
+    if (code < 0) return code;
+    code = size_of(shm) == 0 && cmp_queue_lower(queue);
+    unlock_both(queue);
+    return code;
 }
 
 /* --- join --- */

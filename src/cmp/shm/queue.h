@@ -117,6 +117,9 @@ int cmp_queue_shutdown(struct cmp_queue *queue, bool immediate, int64_t deadline
 /* From now on event_fd is kept readable while items are there. 0, -EBUSY, -EINTR, -ETIMEDOUT; nothing to do, and no
  * lock taken, when it is armed already. */
 int cmp_queue_arm(struct cmp_queue *queue, int64_t deadline_ns);
+/* For who looks in vain: if the queue is empty and its eventfd readable, because somebody was killed between the two,
+ * that ends, and it is 1; else 0. -EBUSY, -EINTR, -ETIMEDOUT. A take that was only tried does the same. */
+int cmp_queue_settle(struct cmp_queue *queue, int64_t deadline_ns);
 
 /* JoinableQueue: unfinished = puts - dones, so no third counter can disagree. -ERANGE: called too many times. */
 int cmp_queue_task_done(struct cmp_queue *queue);

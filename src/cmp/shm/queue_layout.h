@@ -29,9 +29,9 @@
  *       tail_chunk := spare, tail_off := 0                       [queue.tail_chunk] [queue.tail_off]
  *   2 write the record (plain bytes behind the tail, which nobody reads)  [record.header]
  *   3 for a block: tenure := ITEM(index)                         [queue.give]
- *   4 tail := index + 1, release                                 [queue.publish]  <- here the put has happened
- *   5 tail_off := behind the record                              [queue.tail_off]
- *   6 armed: raise the eventfd
+ *   4 armed: raise the eventfd                                   [queue.raise]
+ *   5 tail := index + 1, release                                 [queue.publish]  <- here the put has happened
+ *   6 tail_off := behind the record                              [queue.tail_off]
  * A batch repeats 2 and 3 and publishes once, but always before linking, so that first == tail at step 1 and no
  * taker leaves a chunk while tail_chunk still names it: tail_chunk is never a freed chunk.
  * Killed            leaves                                       repaired by
@@ -40,8 +40,8 @@
  *   before [queue.tail_chunk]  likewise                          likewise
  *   in 2                  bytes behind the tail                  nobody need: the next put overwrites them
  *   before [queue.publish]  ITEM(i) blocks with i >= tail        put repair marks them as passed; the sweep frees
- *   before 5              tail_off before the last records       put repair walks the tail chunk up to tail
- *   before 6              an item and no raised eventfd          put repair raises it
+ *   after [queue.raise]   an eventfd raised in vain              who looks in vain lowers it
+ *   before 6              tail_off before the last records       put repair walks the tail chunk up to tail
  *
  * TAKE, under the take lock.
  *   1 at an end mark go on in chunk.next, by a local cursor
@@ -65,9 +65,10 @@
  * between prepare and sleep. The woken one passes the wake-up on while there is more (eventcount.h).
  *
  * THE EVENTFD, once armed, is raised exactly while items are there, as seen by whoever holds the put lock: a put
- * raises it before it lets go of that lock, and a taker that would take the last item holds the put lock too while
- * it takes it and lowers the eventfd. So a single reader never finds it raised and the queue empty. A taker killed
- * between the two leaves it raised; whoever then looks in vain lowers it.
+ * raises it, and then publishes, before it lets go of that lock, and a taker that would take the last item holds the
+ * put lock too while it takes it and lowers the eventfd. So a single reader that is told of an item and asks for it
+ * finds it, waiting at most for the put to end. A producer killed between the two, or a taker, leaves it raised;
+ * whoever looks in vain settles that under both locks (cmp_queue_settle).
  *
  * JOIN. Items put and not yet done are tail - dones. task_done moves dones by CAS, never past tail; when the two
  * meet it notes the place in idle_at, so that a joiner that sleeps through that moment still learns of it. A kill
@@ -139,7 +140,7 @@ cmp_ref cmp_queue_head_chunk(const struct cmp_queue_shm *shm);
 
 /* The eventfd, under the put lock. A descriptor number that no longer is our eventfd is left alone. */
 void cmp_queue_raise(struct cmp_queue *queue);
-void cmp_queue_lower(struct cmp_queue *queue);
+bool cmp_queue_lower(struct cmp_queue *queue); /* whether it was raised */
 
 /* Sweeps the segment if this process met a dead holder since the last time. Without locks and without the GIL. */
 void cmp_queue_sweep_if_due(struct cmp_queue *queue);

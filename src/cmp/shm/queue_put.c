@@ -89,6 +89,9 @@ static int make_room(struct putting *p, uint64_t tail, uint32_t step, uint32_t *
 static inline void publish(struct putting *p, uint64_t *tail, size_t *written)
 {
     if (*written == 0) return;
+    /* Announced first: who dies in between leaves an announcement in vain, which a look settles, and never an item
+     * that nobody hears of. */
+    if (cmp_load(&p->queue->shm->armed, relaxed) != 0) cmp_queue_raise(p->queue);
     *tail += *written;
     p->done += *written;
     *written = 0;
@@ -166,7 +169,6 @@ static int attempt(struct putting *p)
         if (code < 0) return code;
         size_t before = p->done;
         code = put_locked(p);
-        if (p->done != before && cmp_load(&shm->armed, relaxed) != 0) cmp_queue_raise(queue);
         cmp_queue_unlock_put(queue);
         if (p->done != before) cmp_eventcount_notify_one(&shm->items);
         if (code != -ENOSPC) return code;

@@ -1,6 +1,8 @@
 /* Taking: steps 1 to 6 of the essay in queue_layout.h. */
 #include "shm/queue_layout.h"
 
+#include "os/clock.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -107,6 +109,7 @@ static int pass_damage(struct taking *t)
     cmp_store(&shm->head_chunk, chunk, release, "queue.head_chunk_damage");
     cmp_store(&shm->head_off, off, relaxed, "queue.head_off_damage");
     cmp_private_store(&queue->head_view.ref, 0, relaxed);
+    if (to == tail && cmp_load(&shm->armed, relaxed) != 0) (void)cmp_queue_lower(queue);
     cmp_queue_unlock_put(queue);
     return -EBADMSG;
 }
@@ -191,8 +194,7 @@ static int take_armed(struct taking *t, cmp_owner me, uint64_t head)
     bool last = there <= t->n;
     if (last) {
         int locked = cmp_queue_lock_put(queue, t->deadline_ns);
-        /* An empty queue that stays raised for now is looked at again by the next who finds it empty. */
-        if (locked < 0) return code < 0 ? code : locked;
+        if (locked < 0) return locked; /* also when it looks empty: a put may just have announced its item */
         cmp_store(&shm->tail_cache, cmp_load(&shm->tail, acquire), relaxed, "queue.tail_cache");
         code = count(t, head, &there);
     }
@@ -255,10 +257,17 @@ static bool has_items(void *arg)
 static int take(struct taking *t)
 {
     struct cmp_queue *queue = t->queue;
-    int code = t->deadline_ns == 0
-                   ? attempt(t)
-                   : cmp_eventcount_wait(&queue->shm->items, look_take, has_items, t, t->deadline_ns,
-                                         cmp_queue_spin_ns(queue->shm), &queue->for_items);
+    int code;
+    if (t->deadline_ns == 0) {
+        code = attempt(t);
+    } else if (cmp_load(&queue->shm->armed, relaxed) != 0 && t->deadline_ns <= cmp_now_ns()) {
+        /* Under the locks too: a put may just have announced its item. (Who waits is woken when that is published.) */
+        code = attempt(t);
+        if (code == -EAGAIN) code = -ETIMEDOUT;
+    } else {
+        code = cmp_eventcount_wait(&queue->shm->items, look_take, has_items, t, t->deadline_ns,
+                                   cmp_queue_spin_ns(queue->shm), &queue->for_items);
+    }
     if (t->deadline_ns != 0) cmp_queue_sweep_if_due(queue);
     return code;
 }
