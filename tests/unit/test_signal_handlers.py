@@ -1,0 +1,115 @@
+"""Signal handlers that use the very object in whose call they interrupt their process."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+
+import pytest
+
+import cmp
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def on_alarm():
+    """on_alarm(handler, seconds): handler() runs once, so much later."""
+
+    def set_off(handler, seconds=0.05):
+        signal.signal(signal.SIGALRM, lambda number, frame: handler())
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    before = signal.getsignal(signal.SIGALRM)
+    yield set_off
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def double(x):
+    return 2 * x
+
+
+gates: dict[str, object] = {}
+
+
+def wait_at_the_gate(x):
+    assert gates["task"].wait(30)
+    return x
+
+
+@pytest.fixture
+def pool():
+    gates["task"] = cmp.Event()
+    with cmp.Pool(2) as pool:
+        yield pool
+    gates.clear()
+
+
+def test_handler_waits_for_a_task_while_get_does(pool, on_alarm):
+    answers = []
+
+    def handler():
+        answers.append(pool.apply(double, (21,)))
+        gates["task"].set()
+
+    slow = pool.apply_async(wait_at_the_gate, (7,))
+    on_alarm(handler)
+    assert slow.get(timeout=30) == 7
+    assert answers == [42]
+
+
+def test_result_that_a_handler_took_delivery_of_is_seen_by_the_get_it_interrupted(pool, on_alarm):
+    def handler():
+        gates["task"].set()
+        while not slow.ready():  # it is this call of apply that reads the results
+            pool.apply(double, (1,))
+
+    slow = pool.apply_async(wait_at_the_gate, (7,))
+    on_alarm(handler)
+    assert slow.get(timeout=30) == 7
+
+
+def test_handler_waits_for_a_task_whose_worker_dies(pool, on_alarm):
+    def handler():
+        with pytest.raises(cmp.pool.WorkerLostError):
+            pool.apply(os._exit, (3,))
+        gates["task"].set()
+
+    slow = pool.map_async(wait_at_the_gate, [7], chunksize=1)
+    on_alarm(handler)
+    assert slow.get(timeout=30) == [7]
+
+
+def test_handler_puts_and_gets_what_an_interrupted_get_waits_for(on_alarm):
+    items = cmp.Queue()
+
+    def handler():
+        for n in range(3):
+            items.put(n)
+        assert items.get() == 0
+        with pytest.raises(queue.Empty):
+            cmp.Queue().get_nowait()
+
+    on_alarm(handler)
+    assert [items.get(timeout=30), items.get(timeout=30)] == [1, 2]
+
+
+def test_handler_notifies_the_wait_it_interrupts(on_alarm):
+    condition = cmp.Condition()
+
+    def handler():
+        with condition:
+            condition.notify()
+
+    with condition:
+        on_alarm(handler)
+        assert condition.wait(30)
+
+
+def test_handler_releases_what_an_interrupted_acquire_waits_for(on_alarm):
+    for lock in (cmp.Lock(), cmp.Semaphore(1)):
+        lock.acquire()
+        on_alarm(lock.release)
+        assert lock.acquire(timeout=30)
