@@ -227,6 +227,45 @@ TEST(condition_notifies_the_living_wherever_a_waiter_died)
     crash_everywhere(condition_once, NULL, 30);
 }
 
+static void wait_and_go(void *arg)
+{
+    (void)arg;
+    struct cmp_condition_wait wait;
+    cmp_condition_enter(&wait, &cell);
+    CHECK_EQ(sleep_until(&wait, INT64_MAX), 0);
+}
+
+/* The first to wait is notified and dies. The second passes that on and dies where it is told to, or with the
+ * notification that is then its own. The third gets it in any case. */
+static bool passer_once(const struct crash *crash, void *arg)
+{
+    (void)arg;
+    fresh(CMP_CELL_CONDITION, 0);
+    pid_t receiver = test_child(wait_once, NULL);
+    WAIT_FOR(cmp_condition_waiting(&cell) == 1);
+    CHECK_EQ(kill(receiver, SIGSTOP), 0);
+    struct crash_part part = {crash, wait_and_go, NULL};
+    pid_t passer = test_child(crash_run_armed, &part);
+    int status = 0;
+    pid_t ended = 0;
+    while (cmp_condition_waiting(&cell) == 1 && (ended = waitpid(passer, &status, WNOHANG)) == 0) test_pause();
+    uint32_t before = cmp_condition_waiting(&cell);
+    pid_t last = test_child(wait_once, NULL);
+    WAIT_FOR(cmp_condition_waiting(&cell) == before + 1);
+    CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
+    test_kill(receiver);
+    if (ended == 0) status = test_reap(passer);
+    CHECK(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+    test_join(last);
+    done();
+    return WIFSIGNALED(status);
+}
+
+TEST(notification_of_the_dead_arrives_wherever_its_passer_died)
+{
+    crash_everywhere(passer_once, NULL, 8);
+}
+
 /* Notifies until told otherwise; the parent waits meanwhile. */
 static void notify_often(void *arg)
 {

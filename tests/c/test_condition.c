@@ -110,6 +110,34 @@ TEST(notification_of_one_that_dies_at_once_goes_to_the_next)
     test_join(alive);
 }
 
+static void wait_twice_and_pause(void *arg)
+{
+    struct cmp_condition_wait waits[2]; /* as two threads would */
+    (void)arg;
+    for (int i = 0; i < 2; i++) cmp_condition_enter(&waits[i], &cell);
+    for (;;) pause();
+}
+
+TEST(notification_of_the_dead_outlives_its_other_tickets)
+{
+    fresh();
+    pid_t dead = test_child(wait_twice_and_pause, NULL);
+    WAIT_FOR(cmp_condition_waiting(&cell) == 2);
+    struct cmp_condition_wait waits[2];
+    for (int i = 0; i < 2; i++) cmp_condition_enter(&waits[i], &cell);
+    CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
+    CHECK_EQ(cmp_load(&ticket(0)->state, acquire), CMP_TICKET_NOTIFIED);
+    test_kill(dead);
+    cmp_private_store(&cell.seen_alive, 0, relaxed); /* a moment ago it was */
+    CHECK_EQ(cmp_condition_notify(&cell, 1), 1); /* passes over the dead one's other ticket, and frees it */
+    cmp_cell_sweep(&cell);
+    CHECK_EQ(cmp_load(&ticket(1)->owner, acquire), 0);
+    CHECK_EQ(sleep_until(&waits[0], 0), 0);
+    CHECK_EQ(sleep_until(&waits[1], cmp_now_ns() + 5000 * CMP_MS), 0);
+    for (int i = 0; i < 2; i++) CHECK(cmp_condition_leave(&waits[i]));
+    CHECK_EQ(cmp_load(&ticket(0)->owner, acquire), 0);
+}
+
 TEST(one_who_came_after_the_notification_does_not_inherit_it)
 {
     fresh();

@@ -47,12 +47,36 @@ static struct cmp_ticket_shm *claim(struct cmp_cell_shm *shm, cmp_owner me)
     return NULL;
 }
 
+static uint64_t notify_tickets(struct cmp_cell *cell, uint64_t most, bool choosing, const uint32_t *before);
+
+/* A notification whose receiver died before it could go on, goes on to the next of those that waited by then. */
+static void pass_on(struct cmp_cell *cell)
+{
+    struct cmp_cell_shm *shm = cell->shm;
+    cmp_owner me = cmp_members_me(&cell->members);
+    uint32_t used = cmp_load(&shm->tickets_used, acquire);
+    for (uint32_t i = 0; i < used && i < CMP_CELL_TICKETS; i++) {
+        struct cmp_ticket_shm *ticket = &shm->tickets[i];
+        if (cmp_load(&ticket->state, acquire) != CMP_TICKET_NOTIFIED) continue;
+        cmp_owner owner = cmp_load(&ticket->owner, relaxed);
+        uint32_t when = cmp_load(&ticket->turn, relaxed);
+        if (owner == 0 || !cmp_members_dead(&cell->members, owner)) continue;
+        /* Whose it is has the notification. Killed before it is passed on, it is a dead one's again; killed after, two
+         * have been notified where one was meant to be, which every waiter of a condition is ready for. */
+        if (!cmp_cas(&ticket->owner, &owner, me, acq_rel, "ticket.adopt")) continue;
+        (void)notify_tickets(cell, 1, true, &when);
+        cmp_store(&ticket->state, CMP_TICKET_IDLE, relaxed, "ticket.pass");
+        cmp_store(&ticket->owner, 0, release, "ticket.free"); /* pairs with [ticket.claim] */
+    }
+}
+
 void cmp_condition_enter(struct cmp_condition_wait *wait, struct cmp_cell *cell)
 {
     struct cmp_cell_shm *shm = cell->shm;
     cmp_owner me = cmp_members_me(&cell->members);
     struct cmp_ticket_shm *ticket = claim(shm, me);
     if (ticket == NULL) {
+        pass_on(cell);
         cmp_cell_sweep(cell);
         ticket = claim(shm, me);
     }
@@ -65,26 +89,6 @@ void cmp_condition_enter(struct cmp_condition_wait *wait, struct cmp_cell *cell)
     cmp_store(&ticket->turn, turn, relaxed, "ticket.order");
     /* release: the turn is there before the wait shows; pairs with the load in gather. */
     cmp_store(&ticket->state, CMP_TICKET_WAITING, release, "ticket.wait");
-}
-
-static uint64_t notify_tickets(struct cmp_cell *cell, uint64_t most, bool choosing, const uint32_t *before);
-
-/* A notification whose receiver died before it could go on, goes on to the next of those that waited by then. */
-static void pass_on(struct cmp_cell *cell)
-{
-    struct cmp_cell_shm *shm = cell->shm;
-    uint32_t used = cmp_load(&shm->tickets_used, acquire);
-    for (uint32_t i = 0; i < used && i < CMP_CELL_TICKETS; i++) {
-        struct cmp_ticket_shm *ticket = &shm->tickets[i];
-        uint32_t state = cmp_load(&ticket->state, acquire);
-        if (state != CMP_TICKET_NOTIFIED) continue;
-        cmp_owner owner = cmp_load(&ticket->owner, relaxed);
-        uint32_t when = cmp_load(&ticket->turn, relaxed);
-        if (owner == 0 || !cmp_members_dead(&cell->members, owner)) continue;
-        /* Who makes it idle has the notification. The ticket is freed when one is wanted. */
-        if (cmp_cas(&ticket->state, &state, CMP_TICKET_IDLE, acq_rel, "ticket.pass"))
-            (void)notify_tickets(cell, 1, true, &when);
-    }
 }
 
 static int look_at_ticket(void *arg)

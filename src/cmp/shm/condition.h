@@ -10,7 +10,8 @@
  *
  * Only the waiter makes it WAITING, ASLEEP and, from any of the three, IDLE; only a notifier makes it NOTIFIED. A
  * waiter that dies leaves its ticket. notify() passes over the WAITING of the dead, and a notification that reached a
- * waiter just before its death is passed on by another sleeper within a second.
+ * waiter just before its death is passed on by another sleeper within a second: by one who first makes the ticket its
+ * own, so that its death too leaves a notification of the dead.
  *
  * Who finds no free ticket (CMP_CELL_TICKETS wait already) joins the crowd: `aux` counts those that wait (bits 0-31)
  * and the notifications granted to them (bits 32-63, never more); they sleep on `crowd`. The crowd is notified after

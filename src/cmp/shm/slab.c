@@ -190,8 +190,12 @@ static void free_tickets(struct cmp_cell_shm *shm, cmp_owner dead)
     for (uint32_t i = 0; i < CMP_CELL_TICKETS; i++) {
         struct cmp_ticket_shm *ticket = &shm->tickets[i];
         if (cmp_load(&ticket->owner, acquire) != dead) continue;
-        /* A free ticket is always idle: what a notifier finds waiting belongs to the owner it reads. */
-        cmp_store(&ticket->state, CMP_TICKET_IDLE, relaxed, "ticket.wipe");
+        /* A free ticket is always idle: what a notifier finds waiting belongs to the owner it reads. One that was
+         * notified, be it this very moment, is left alone: its notification is for another (condition.c). */
+        uint32_t state = cmp_load(&ticket->state, relaxed);
+        while (state != CMP_TICKET_NOTIFIED &&
+               !cmp_cas(&ticket->state, &state, CMP_TICKET_IDLE, relaxed, "ticket.wipe")) {}
+        if (state == CMP_TICKET_NOTIFIED) continue;
         cmp_store(&ticket->owner, 0, release, "ticket.reclaim"); /* pairs with the CAS of the next claimer */
     }
 }

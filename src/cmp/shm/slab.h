@@ -114,7 +114,7 @@ int cmp_cell_look(const struct cmp_cell *cell);
 /* cmp_members_dead(), but an owner that this process found alive at most believe_ns ago still is. */
 bool cmp_cell_dead(struct cmp_cell *cell, cmp_owner owner, int64_t believe_ns);
 
-/* Frees the tickets of a dead owner; false if somebody else is at it. */
+/* Frees the tickets of a dead owner but those that were notified; false if somebody else is at it. */
 bool cmp_cell_free_tickets(struct cmp_cell *cell, cmp_owner dead);
 
 /* Buries dead members that the cell no longer needs to name, and frees the dead's tickets. One process at a time;
