@@ -69,9 +69,9 @@ torture-c:  ## the same in C, on one queue: random kills and stops for TORTURE_S
 reports: build  ## CPython's own bug reports, under the standard library and under cmp
 	$(PY) tests/reports/side_by_side.py $(REPORTS)
 
-fuzz:  ## hostile bytes for the C layers (clang), FUZZ_S seconds a target (60)
+fuzz:  ## hostile bytes for the C layers and the decoder (clang), FUZZ_S seconds a target (60)
 	@if echo 'int LLVMFuzzerTestOneInput(const char *b, long n) { return b && n < 0; }' | \
-	        clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; then $(MAKE) -s -C tests/fuzz FUZZ_S=$(or $(FUZZ_S),60); \
+	        clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; then $(MAKE) -s -C tests/fuzz PYTHON="$(PYTHON)" FUZZ_S=$(or $(FUZZ_S),60); \
 	    else echo "fuzz: no clang with libFuzzer here, skipped"; fi
 
 matrix-far:  ## C tests with gcc, clang, musl; everything on a CPython 3.14 of Debian's in a folder
