@@ -27,9 +27,11 @@ PACKAGES = [
     *("python3-pytest", "python3-pytest-timeout", "python3-numpy", "python3-hypothesis"),
     *("gcc", "libc6-dev", "make", "procps"),
 ]
-# A /proc, /dev and /dev/shm of its own; everything is gone with its first process, whatever becomes of the others.
+# A /proc, /dev and /dev/shm of its own, and a root that is a mount of its own, so that tests may mount over /dev/shm.
+# Everything ends with the first process, the shell: it stays, for a process number 1 ignores most signals.
 ENTER = """
-mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/dev/shm" && exec chroot "$0" "$@"
+mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" &&
+mount -t tmpfs tmpfs "$0/dev/shm" && chroot "$0" "$@"
 """
 INSIDE_TREE, INSIDE_NOTES, INSIDE_HARNESS = "/srv/tree", "/srv/notes", "/srv/harness"
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from contextlib import contextmanager
 
 import pytest
-from support import session
+from support import launch, session
 from support.notebook import with_import_form
 
 
@@ -80,7 +78,8 @@ def program(mp, tmp_path):
 
     def run(text: str, **how) -> session.Ended:
         script = tmp_path / "program.py"
-        script.write_text(with_import_form(text) if mp.__name__ == "cmp" else text, encoding="utf-8")
-        return session.run([sys.executable, os.fspath(script)], **how)
+        way = "import" if mp.__name__ == "cmp" else "stdlib"
+        script.write_text(with_import_form(text) if way == "import" else text, encoding="utf-8")
+        return session.run(launch.command(way, script), **how)
 
     return run

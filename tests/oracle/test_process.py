@@ -166,7 +166,7 @@ def test_stdin_of_a_child_is_empty(mp):
         "def child():\n"
         "    print([sys.stdin.read(), sys.stdin.closed, sys.__stdin__.closed], flush=True)\n"
         "sys.stdin.readline()\n"
-        "p = mp.Process(target=child); p.start(); p.join()\n"
+        "p = mp.get_context('fork').Process(target=child); p.start(); p.join()\n"
         "print(repr(sys.stdin.readline()))\n" % mp.__name__
     )
     done = subprocess.run([sys.executable, "-c", code], input="1\n2\n3\n", capture_output=True, text=True)
@@ -561,7 +561,7 @@ def test_at_fork_hooks_and_the_audit_event():
         "sys.addaudithook(lambda event, args: event == 'os.fork' and print('audit', flush=True))\n"
         "os.register_at_fork(before=lambda: print('before', flush=True),\n"
         "    after_in_parent=lambda: None, after_in_child=lambda: print('child', flush=True))\n"
-        "p = mp.Process(target=print, args=('run',)); p.start(); p.join()\n"
+        "p = mp.get_context('fork').Process(target=print, args=('run',)); p.start(); p.join()\n"
     )
     for name in ("multiprocessing", "cmp"):
         done = subprocess.run([sys.executable, "-c", code % name], capture_output=True, text=True)
@@ -572,7 +572,7 @@ def test_a_fork_beside_threads_does_not_warn_the_user():
     code = (
         "import threading, warnings, %s as mp\n"
         "stop = threading.Event(); t = threading.Thread(target=stop.wait); t.start()\n"
-        "p = mp.Process(target=int); p.start(); p.join(); stop.set()\n"
+        "p = mp.get_context('fork').Process(target=int); p.start(); p.join(); stop.set()\n"
         "print(p.exitcode)\n"
     )
     for name in ("multiprocessing", "cmp"):

@@ -13,9 +13,9 @@ def double(data):
 
 if __name__ == "__main__":
     for n in range(100):
-        pool = multiprocessing.Pool(3)
-        results = pool.imap(double, (bytes(20_000) for _ in range(200)))
+        workers = multiprocessing.Pool(3)
+        results = workers.imap(double, (bytes(20_000) for _ in range(200)))
         for result in itertools.islice(results, n):
             assert result == bytes(40_000)
-        pool.terminate()
-        pool.join()
+        workers.terminate()
+        workers.join()

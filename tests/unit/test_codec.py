@@ -491,7 +491,10 @@ def test_a_reducer_that_changes_the_list_does_no_harm():
             return (int, ())
 
     value += [1, Shrinks(), *[[i] for i in range(1000)]]
-    assert travel(value)[0] == 1
+    try:
+        assert travel(value)[0] == 1
+    except RuntimeError as error:  # from 3.14 on pickle itself refuses
+        assert sys.version_info >= (3, 14) and str(error) == "list changed size during iteration"
 
 
 def test_threads_that_change_what_is_encoded_do_no_harm():

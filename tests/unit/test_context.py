@@ -226,7 +226,7 @@ def test_a_process_pickles_only_while_spawning():
 
 def test_stdlib_and_cmp_share_one_set_of_books():
     out = python(
-        "import cmp, multiprocessing as s, time\n"
+        "import cmp, multiprocessing as s, time; s.set_start_method('fork')\n"  # 3.14 has another default
         "p, q = cmp.Process(target=time.sleep, args=(60,)), s.Process(target=time.sleep, args=(60,))\n"
         "p.start(); q.start()\n"
         "names = [sorted(x.name for x in m.active_children()) for m in (s, cmp)]\n"

@@ -419,7 +419,7 @@ def bare():
         os._exit(0)
     os.waitpid(pid, 0)
 def through(package):
-    process = package.Process(target=int)
+    process = package.get_context("fork").Process(target=int)
     process.start()
     process.join()
 kinds = [bare, lambda: through(cmp), lambda: through(multiprocessing)]

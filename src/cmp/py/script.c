@@ -1,6 +1,7 @@
 #include "py/script.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,13 +38,16 @@ static PyObject *script_run_stdin(PyObject *module, PyObject *unused)
  * an error in it is none. */
 static void show_lines(PyObject *code, PyObject *text)
 {
-    PyObject *linecache = PyImport_ImportModule("linecache"), *done = NULL;
-    if (linecache != NULL) {
-        int by_code = PyObject_HasAttrString(linecache, "_code_key"); /* else by the name of the file */
-        done = by_code ? PyObject_CallMethod(linecache, "_register_code", "OOs", code, text, "<string>")
-                       : PyObject_CallMethod(linecache, "_register_code", "sOs", "<string>", text, "<string>");
-    }
+    PyObject *linecache = PyImport_ImportModule("linecache"), *name = PyUnicode_FromString("<string>"), *done = NULL;
+    /* The first of these versions knew a text by the name of its file, later ones by the code object. */
+    bool by_code = linecache != NULL && (PyObject_HasAttrString(linecache, "_code_key") ||
+                                         PyObject_HasAttrString(linecache, "_interactive_cache"));
+    PyObject *tell = linecache == NULL ? NULL : PyObject_GetAttrString(linecache, "_register_code");
+    if (tell != NULL && name != NULL)
+        done = PyObject_CallFunctionObjArgs(tell, by_code ? code : name, text, name, NULL);
     Py_XDECREF(done);
+    Py_XDECREF(tell);
+    Py_XDECREF(name);
     Py_XDECREF(linecache);
     PyErr_Clear();
 }
