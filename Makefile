@@ -53,8 +53,17 @@ bench-instructions: build  ## instructions per operation (callgrind), compared w
 demo: build  ## a real script under cmp, with its speed beside the standard library's
 	$(PY) bench/demo.py
 
-crash:  ## kill a process before and after every named store of the C layers
+crash: crash-c crash-py  ## kill a process before and after every named store it reaches
+
+.PHONY: crash-c crash-py crash-full
+crash-c:  ## the same for the C layers alone
 	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=faults
+
+crash-py: $(VENV)/.ready  ## the same for pools and others from Python: make crash-py CRASH="pool-parent ec.wake:after:0"
+	@$(PY) tests/crash/run.py $(CRASH)
+
+crash-full: crash-c $(VENV)/.ready  ## all scenarios, more passes of each store
+	@$(PY) tests/crash/run.py --full $(CRASH)
 
 # TORTURE_S: seconds in all (default: 1000 kills of each role). TORTURE_SEED, TORTURE_ROLES: repeat a run that failed.
 torture: build  ## kill processes at random instants: make torture TORTURE_S=600

@@ -19,7 +19,7 @@ typedef int cmp_fault_points_are_off;
 extern const struct cmp_fault_point __start_cmp_faults[] __attribute__((weak, visibility("hidden")));
 extern const struct cmp_fault_point __stop_cmp_faults[] __attribute__((weak, visibility("hidden")));
 
-enum { UNREAD, OFF, ARMED };
+enum { UNREAD, OFF, ARMED, COUNTING };
 
 /* Written by one thread before those that pass exist (arm, or the first pass); `left` counts down under many. */
 static struct {
@@ -28,6 +28,8 @@ static struct {
     int signal_number;
     _Atomic int left;
     char name[64];
+    pid_t only;          /* ARMED, COUNTING: 0, or the one process that is meant */
+    _Atomic unsigned *counters; /* COUNTING */
 } armed;
 
 const char *cmp_fault_name(size_t i)
@@ -50,9 +52,24 @@ int cmp_fault_arm(const char *name, enum cmp_fault_side side, unsigned count, in
     strcpy(armed.name, name);
     armed.side = side;
     armed.signal_number = signal_number;
+    armed.only = 0;
     cmp_private_store(&armed.left, (int)count, relaxed);
     cmp_private_store(&armed.state, ARMED, release);
     return 0;
+}
+
+int cmp_fault_arm_me(const char *name, enum cmp_fault_side side, unsigned count, int signal_number)
+{
+    int code = cmp_fault_arm(name, side, count, signal_number);
+    if (code == 0) armed.only = getpid();
+    return code;
+}
+
+void cmp_fault_count(_Atomic unsigned *counters)
+{
+    armed.counters = counters;
+    armed.only = getpid();
+    cmp_private_store(&armed.state, COUNTING, release);
 }
 
 void cmp_fault_disarm(void)
@@ -81,7 +98,14 @@ void cmp_fault_pass(const struct cmp_fault_point *point, enum cmp_fault_side sid
     if (state == OFF) return;
     if (state == UNREAD) {
         read_environment();
-        if (cmp_load(&armed.state, relaxed) != ARMED) return;
+        state = cmp_load(&armed.state, relaxed);
+        if (state != ARMED) return;
+    }
+    if (armed.only != 0 && armed.only != getpid()) return;
+    if (state == COUNTING) {
+        if (side == CMP_FAULT_BEFORE || strncmp(point->name, "mutex.locked", 12) == 0)
+            cmp_private_rmw(fetch_add, &armed.counters[point - __start_cmp_faults], 1, relaxed);
+        return;
     }
     if (side != armed.side || strcmp(point->name, armed.name) != 0) return;
     if (cmp_private_rmw(fetch_sub, &armed.left, 1, relaxed) != 0) return;

@@ -24,7 +24,12 @@ void cmp_fault_pass(const struct cmp_fault_point *point, enum cmp_fault_side sid
  * next one raises `signal_number`. -ENOENT if no such name exists. The environment variable CMP_FAULT, read at the
  * first pass ("name:before:3" or "name:after:0"), does the same for a whole tree of processes. */
 int cmp_fault_arm(const char *name, enum cmp_fault_side side, unsigned count, int signal_number);
+/* The same for this process alone: those it forks are unarmed. */
+int cmp_fault_arm_me(const char *name, enum cmp_fault_side side, unsigned count, int signal_number);
 void cmp_fault_disarm(void);
+
+/* From now on, while this process is unarmed, each of its passes is counted: counters[i] for the i-th name. */
+void cmp_fault_count(_Atomic unsigned *counters);
 
 /* The i-th known name, or NULL past the last. Names may repeat where one store is spelled at several places. */
 const char *cmp_fault_name(size_t i);

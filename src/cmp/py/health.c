@@ -177,7 +177,22 @@ static PyObject *holders(PyObject *module, PyObject *object)
     return queue == NULL ? NULL : holders_of_queue(queue);
 }
 
+PyDoc_STRVAR(claims_doc,
+"_claims($module, engine, /)\n--\n\n"
+"How many workers' slots of a pool name a task right now.");
+
+static PyObject *claims(PyObject *module, PyObject *object)
+{
+    struct cmpy_engine *engine = cmpy_engine_of(cmpy_state_of_module(module), object);
+    if (engine == NULL) return NULL;
+    long n = 0;
+    for (uint32_t i = 0; engine->open && i < engine->table->nslots; i++)
+        if (cmp_load(&engine->table->slots[i].claim, relaxed) != 0) n++;
+    return PyLong_FromLong(n);
+}
+
 static PyMethodDef health_functions[] = {
+    {"_claims", claims, METH_O, claims_doc},
     {"_health", (PyCFunction)(void (*)(void))health, METH_VARARGS | METH_KEYWORDS, health_doc},
     {"_holders", holders, METH_O, holders_doc},
     {0},
