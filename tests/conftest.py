@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ IMPLEMENTATIONS = {"stdlib": multiprocessing, "cmp": cmp}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # shells start what runs in the background so
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "leaves(*kinds): the test may leave these kinds of things (say why)")
     if multiprocessing.get_start_method() != "fork":  # 3.14: the notes, and cmp, mean fork
         multiprocessing.set_start_method("fork", force=True)

@@ -85,6 +85,12 @@ def test_summary_without_surprises_is_a_success(tool: ModuleType) -> None:
     assert tool.summary([], EXPECTED) == 1  # nothing ran
 
 
+def test_test_that_tells_nothing_is_noticed(tool: ModuleType) -> None:
+    silent = {"results": [{"cls": "TestA", "status": {"test_a": ("ERROR", "exit status 0\n"), "test_b": ("ok", "")}}]}
+    assert list(tool.without_outcome(silent)) == [("TestA", "test_a")]
+    assert list(tool.without_outcome(report({"test_a": "ERROR", "test_b": "skipped"}))) == []
+
+
 def test_process_that_outlives_a_run_is_found_and_ended(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool, "PATIENCE_S", 0)
     mark = f"CMP_TEST_MARK={os.getpid()}"
