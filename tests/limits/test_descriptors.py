@@ -1,4 +1,4 @@
-"""Out of descriptors (RLIMIT_NOFILE): each work with fewer and fewer left, and objects that arrive where there are none."""
+"""Out of descriptors (RLIMIT_NOFILE): each work with fewer and fewer left, objects that arrive where there are none."""
 
 from __future__ import annotations
 
@@ -26,16 +26,11 @@ def leave_descriptors(more: int | None) -> None:
         while fillers:
             os.close(fillers.pop())
         return
-    open_ones = {int(name) for name in os.listdir("/proc/self/fd")}
-    limit = 0
-    while more > 0 or limit in open_ones:
-        more -= limit not in open_ones
-        limit += 1
-    while limit <= max(open_ones - {max(open_ones)}):  # the last is the listing's own
-        fillers.append(os.dup(0))  # fills the gaps below, or the limit would hide what is open above
-        open_ones = {int(name) for name in os.listdir("/proc/self/fd")}
-        limit += 1
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    highest = max(int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}"))
+    while (free := os.dup(0)) < highest:  # a gap below
+        fillers.append(free)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, hard))
 
 
 def fewer_and_fewer(name: str) -> None:
@@ -93,6 +88,8 @@ def use_without_any() -> None:
     assert len(pool.apply(bytes, (3_000_000,))) == 3_000_000
     pool.close()
     pool.join()
+    leave_descriptors(None)
+    leave_descriptors(0)  # the pool has given some back
     child = cmp.Process(target=works.queue)  # its own queue needs descriptors, of which it has as few
     child.start()
     child.join()
