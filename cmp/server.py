@@ -182,8 +182,8 @@ class Server(_stdlib.Server):
 
     public = [*_stdlib.Server.public, "attach"]
 
-    def __init__(self, *args):
-        super().__init__(*args)
+    def __init__(self, registry, address, authkey, serializer):
+        super().__init__(registry, address, authkey, serializer)
         self._life = _core.Life()
         self._clients = None
         self._door = Door()
