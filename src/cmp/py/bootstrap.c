@@ -389,9 +389,40 @@ static int leave(struct cmpy_state *state, PyObject *exitcode)
     return cmpy_flush_streams(state);
 }
 
+/* What somebody else has put in the place of BaseProcess._bootstrap, as coverage does to see what children run. NULL
+ * where it is the stdlib's own. */
+static PyObject *foreign_bootstrap(struct cmpy_state *state)
+{
+    PyObject *base = PyDict_GetItemString(state->process_globals, "BaseProcess"); /* borrowed */
+    PyObject *method = base == NULL ? NULL : PyObject_GetAttr(base, state->str._bootstrap);
+    if (method == NULL) PyErr_Clear();
+    else if (PyFunction_Check(method) && PyFunction_GET_GLOBALS(method) == state->process_globals) Py_CLEAR(method);
+    return method;
+}
+
+/* It runs, and what it stands before: the stdlib's _bootstrap in Python, to which our processes look like its own. */
+static PyObject *run_foreign(struct cmpy_state *state, PyObject *method, PyObject *process, PyObject *parent_sentinel)
+{
+    PyObject *pid = PyObject_GetAttr(process, state->str._parent_pid), *exitcode = NULL;
+    PyObject *sentinel = parent_sentinel != NULL ? Py_NewRef(parent_sentinel)
+                                                 : PyObject_GetAttrString(state->cradle_parent, "_sentinel");
+    if (pid == NULL || sentinel == NULL) goto out;
+    if (parent_sentinel != NULL && take_lifeline_if_spawned(state, process, pid, sentinel) < 0) goto out;
+    exitcode = PyObject_CallFunctionObjArgs(method, process, sentinel, NULL);
+out:
+    Py_XDECREF(sentinel);
+    Py_XDECREF(pid);
+    return exitcode;
+}
+
 PyObject *cmpy_bootstrap(struct cmpy_state *state, PyObject *process, PyObject *parent_sentinel)
 {
-    PyObject *exitcode = NULL, *raised;
+    PyObject *exitcode = NULL, *raised, *foreign = foreign_bootstrap(state);
+    if (foreign != NULL) {
+        exitcode = run_foreign(state, foreign, process, parent_sentinel);
+        Py_DECREF(foreign);
+        return exitcode;
+    }
     int code = force_start_method(state, process);
     if (code == 0)
         code = parent_sentinel == NULL ? become_forked(state, process)
