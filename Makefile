@@ -93,6 +93,11 @@ matrix-far:  ## C tests with gcc, clang, musl; everything on a CPython 3.14 of D
 matrix:  ## build and test on every CPython and C compiler found: make matrix MATRIX="tests/unit"
 	@$(PYTHON) tools/matrix.py $(MATRIX)
 
+.PHONY: clients
+# CLIENTS: some of them; clients/run.py has the names.
+clients:  ## real programs on cmp, each in an environment of its own: make clients CLIENTS="joblib_backends log"
+	$(PYTHON) clients/run.py $(CLIENTS)
+
 layers:  ## includes point down, headers stand alone, atomics go through the macros
 	@CC="$(CC)" $(PYTHON) tools/layers.py
 	@$(PYTHON) tools/raw_atomics.py

@@ -43,19 +43,22 @@ def main() -> None:
         _prepare(arguments, "")
         _finish(_core.run_stdin())
     elif get_importer(os.path.abspath(first)) is not None:  # a folder or a zip file
-        _prepare(arguments, os.path.abspath(first))
+        _prepare(arguments, os.path.abspath(first), imported=True)
         _finish(_core.run_module("__main__", False))
     else:
         _prepare(arguments, os.path.dirname(os.path.realpath(first)))
         _finish(_core.run_file(os.path.abspath(first)))
 
 
-def _prepare(argv: list[str], first_path: str | None) -> None:
-    """argv, sys.path[0] and __main__ as python has them when a program begins."""
+def _prepare(argv: list[str], first_path: str | None, *, imported: bool = False) -> None:
+    """argv, sys.path[0] and __main__ as python has them when a program begins; `imported` as a folder is."""
     sys.argv[:] = argv
-    # Under -P and -I python puts no first entry there, neither for us nor for the program.
-    if first_path is not None and not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
-        sys.path[0] = first_path
+    # Under -P and -I python puts no first entry there, neither for us nor for the program, unless it is imported.
+    if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
+        if first_path is not None:
+            sys.path[0] = first_path
+    elif imported and first_path is not None:
+        sys.path.insert(0, first_path)
     main_globals = sys.modules["__main__"].__dict__
     builtins = main_globals["__builtins__"]
     main_globals.clear()

@@ -132,6 +132,10 @@ def test_warnings_and_optimisation_options_hold(tmp_path):
 def test_safe_path(tmp_path):
     (tmp_path / "p.py").write_text("import sys; print(sys.path[0])")
     same_as_python(tmp_path, "p.py", options=("-P",))
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__main__.py").write_text("import sys, part; print(sys.path[0])")
+    (tmp_path / "app" / "part.py").write_text("")
+    same_as_python(tmp_path, "app", options=("-P",))
 
 
 @pytest.mark.parametrize("how", [["wait.py"], ["-m", "wait"], ["-c", "import wait"], ["-"]], ids=lambda how: how[0])
@@ -350,13 +354,6 @@ def test_a_main_without_a_guard_is_told_so(tmp_path):
     done = run(tmp_path, "unguarded.py")
     assert "before the\n        current process has finished its bootstrapping phase" in done.stderr
     assert done.stdout == ""
-
-
-def test_isolated_children_have_the_alias_too(tmp_path):
-    """-E and -s, as the installed package allows them (an in-place build needs PYTHONPATH and cannot have -E)."""
-    (tmp_path / "report.py").write_text(REPORT)
-    done = run(tmp_path, "report.py", "spawn", options=("-s",))
-    assert done.stdout.endswith("0 True\n")
 
 
 def test_the_executable_may_be_set(tmp_path):

@@ -1,0 +1,50 @@
+"""pytest-xdist runs tests of cmp's own, measured by coverage."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import contexts
+
+ROOT = Path(__file__).resolve().parents[1]
+MEASURED = """
+import multiprocessing
+
+def only_in_a_child(x):
+    y = x + 1
+    return y
+
+if __name__ == "__main__":
+    for method in ("fork", "spawn", "forkserver"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            assert pool.map(only_in_a_child, [1]) == [2]
+            pool.close()
+            pool.join()
+"""
+
+
+def run(*arguments, cwd):
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def main():
+    assert contexts.WAY == "alias"
+    place = Path("own_tests")
+    place.mkdir(exist_ok=True)
+    for old in place.glob(".coverage*"):
+        old.unlink()
+    (place / "measured.py").write_text(MEASURED)
+    (place / "coveragerc").write_text("[run]\nconcurrency = multiprocessing\nparallel = True\n")
+    done = run("-m", "cmp", "-m", "coverage", "run", "--rcfile=coveragerc", "measured.py", cwd=place)
+    assert done.returncode == 0, done.stderr
+    run("-m", "coverage", "combine", "-q", cwd=place)
+    report = run("-m", "coverage", "report", "--include=measured.py", cwd=place).stdout
+    assert "100%" in report, report
+    tests = [str(ROOT / "tests" / name) for name in ("oracle/test_queue.py", "unit/test_context.py")]
+    command = ("-m", "coverage", "run", "--parallel-mode", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider")
+    done = run(*command, "--rootdir", str(ROOT), *tests, cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    main()
