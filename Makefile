@@ -93,6 +93,10 @@ matrix-far:  ## C tests with gcc, clang, musl; everything on a CPython 3.14 of D
 matrix:  ## build and test on every CPython and C compiler found: make matrix MATRIX="tests/unit"
 	@$(PYTHON) tools/matrix.py $(MATRIX)
 
+.PHONY: dist-check
+dist-check:  ## sdist and wheel: built, examined, installed and used
+	$(PYTHON) tools/dist_check.py
+
 .PHONY: clients
 # CLIENTS: some of them; clients/run.py has the names.
 clients:  ## real programs on cmp, each in an environment of its own: make clients CLIENTS="joblib_backends log"

@@ -21,11 +21,16 @@ MACROS = {"atomics.h", "fault.h"}  # where the macros themselves are
 COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
 RAW_CALL = re.compile(r"\b(?:atomic_(?!bool|int|uint)\w+|__atomic_\w+|__sync_\w+)\s*\(")
 # "_Atomic T name;", "_Atomic(T) name[N];", several names after one type
-ATOMIC_MEMBER = re.compile(r"^\s*(?:static\s+)?_Atomic(?:\([^)]*\)|\s+[\w ]+?) +(\w+(?:\[[^\]]*\])?(?:,\s*\w+(?:\[[^\]]*\])?)*)"
-                           r"[^;(]*;", re.MULTILINE)
-PLAIN_MEMBER = re.compile(r"^\s+(?!_Atomic|return|goto|static|typedef)(?:const\s+)?(?:struct\s+|enum\s+|unsigned\s+)?\w+[ *]+"
-                          r"(\w+(?:\[[^\]]*\])?(?:,\s*\w+(?:\[[^\]]*\])?)*)(?:\s+__attribute__\(\(.*?\)\))?;",
-                          re.MULTILINE)
+ATOMIC_MEMBER = re.compile(
+    r"^\s*(?:static\s+)?_Atomic(?:\([^)]*\)|\s+[\w ]+?) +(\w+(?:\[[^\]]*\])?(?:,\s*\w+(?:\[[^\]]*\])?)*)"
+    r"[^;(]*;",
+    re.MULTILINE,
+)
+PLAIN_MEMBER = re.compile(
+    r"^\s+(?!_Atomic|return|goto|static|typedef)(?:const\s+)?(?:struct\s+|enum\s+|unsigned\s+)?\w+[ *]+"
+    r"(\w+(?:\[[^\]]*\])?(?:,\s*\w+(?:\[[^\]]*\])?)*)(?:\s+__attribute__\(\(.*?\)\))?;",
+    re.MULTILINE,
+)
 LABELLED = re.compile(r'\b(?:cmp_store|cmp_cas|cmp_rmw|CMP_FAULT)\s*\((?:[^;]|\n)*?"([^"]+)"')
 LABEL = re.compile(r"[a-z_]+\.[a-z0-9_]+")
 
@@ -52,8 +57,10 @@ def main() -> int:
     everything = "\n".join(code.values())
     # A name that some struct also has as a plain member cannot be told apart here.
     atomic = members(everything, ATOMIC_MEMBER) - members(everything, PLAIN_MEMBER)
-    assigned = re.compile(rf"(?:->|\.)\s*({'|'.join(sorted(atomic)) or '(?!)'})\b(?:\s*\[[^\]]*\])?\s*"
-                          r"(?:=(?!=)|[-+|&^]=|\+\+|--)")
+    assigned = re.compile(
+        rf"(?:->|\.)\s*({'|'.join(sorted(atomic)) or '(?!)'})\b(?:\s*\[[^\]]*\])?\s*"
+        r"(?:=(?!=)|[-+|&^]=|\+\+|--)"
+    )
     faults, labels = [], defaultdict(list)
     for path, text in code.items():
         for found in RAW_CALL.finditer(text):
