@@ -1,5 +1,4 @@
-"""A manager's proxy that several forked processes use at once reads the others' answers: pickle errors, or a hang.
-"""
+"""A manager's proxy that several forked processes use at once reads the others' answers: pickle errors, or a hang."""
 
 import multiprocessing
 import os

@@ -1,5 +1,4 @@
-"""An exception that turns its argument into another one when it is made hangs `Pool.map`: made again, it fails.
-"""
+"""An exception that turns its argument into another one when it is made hangs `Pool.map`: made again, it fails."""
 
 import multiprocessing
 from types import SimpleNamespace

@@ -1,5 +1,4 @@
-"""`Event.set` in a signal handler deadlocks with the `is_set` that the signal interrupted.
-"""
+"""`Event.set` in a signal handler deadlocks with the `is_set` that the signal interrupted."""
 
 import multiprocessing
 import signal

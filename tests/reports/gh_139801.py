@@ -1,5 +1,4 @@
-"""A proxy of a manager with an `authkey` of its own cannot be unpickled.
-"""
+"""A proxy of a manager with an `authkey` of its own cannot be unpickled."""
 
 import multiprocessing
 import pickle

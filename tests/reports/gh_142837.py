@@ -1,5 +1,4 @@
-"""`Queue.empty` looks at another thing than `qsize` and `full` do, and contradicts them.
-"""
+"""`Queue.empty` looks at another thing than `qsize` and `full` do, and contradicts them."""
 
 import multiprocessing
 import sys

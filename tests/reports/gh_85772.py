@@ -1,5 +1,4 @@
-"""`Event.set` in a signal handler deadlocks with the `wait` that the signal interrupted.
-"""
+"""`Event.set` in a signal handler deadlocks with the `wait` that the signal interrupted."""
 
 import multiprocessing
 import signal

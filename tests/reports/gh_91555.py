@@ -1,5 +1,4 @@
-"""multiprocessing's own logger, sent through a `multiprocessing.Queue`, deadlocks: the first put logs a line itself.
-"""
+"""multiprocessing's own logger, sent through a `multiprocessing.Queue`, deadlocks: the first put logs a line itself."""
 
 import logging.handlers
 import multiprocessing

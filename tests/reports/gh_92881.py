@@ -1,5 +1,4 @@
-"""`is_alive` says that a process lives for ever once somebody else has waited for it.
-"""
+"""`is_alive` says that a process lives for ever once somebody else has waited for it."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Runs the scripts for CPython's reports under the standard library and under cmp, and prints the table of the outcomes.
+"""Runs the scripts for CPython's reports under the standard library and under cmp, and prints the outcomes as a table.
 
 make reports; or, for some of them: python tests/reports/side_by_side.py 66587 88304
 """

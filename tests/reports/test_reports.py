@@ -1,4 +1,4 @@
-"""What CPython's tracker has complained of for years passes on cmp, and docs/RELIABILITY.md says what the stdlib does."""
+"""What CPython's tracker has complained of passes on cmp, and docs/RELIABILITY.md says what the stdlib does."""
 
 from __future__ import annotations
 

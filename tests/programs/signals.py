@@ -1,0 +1,95 @@
+"""Signals to children and to oneself: handlers, terminate, timeouts in workers, Ctrl-C in waits."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+
+
+class TooLate(Exception):
+    pass
+
+
+def patient(queue):
+    def leave(number, frame):
+        queue.put(signal.Signals(number).name)
+        sys.exit(3)
+
+    signal.signal(signal.SIGTERM, leave)
+    queue.put("ready")
+    while True:
+        time.sleep(60)
+
+
+def stubborn(queue):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    queue.put("ready")
+    while True:
+        time.sleep(60)
+
+
+def ring(number, frame):
+    raise TooLate("too late")
+
+
+def limited(seconds):
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        time.sleep(seconds)
+        return "in time"
+    except TooLate as error:
+        return str(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def press_ctrl_c():
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    queue = multiprocessing.Queue()
+    for target in (patient, stubborn):
+        process = multiprocessing.Process(target=target, args=(queue,))
+        process.start()
+        print(target.__name__, queue.get())
+        process.terminate()
+        if target is stubborn:
+            process.join(0.1)
+            print(process.is_alive())
+            process.kill()
+        else:
+            print(queue.get())
+        process.join()
+        print(process.exitcode)
+
+    with multiprocessing.Pool(2) as pool:
+        print(pool.map(limited, [0, 20, 0], chunksize=1))
+
+    sleeper = multiprocessing.Process(target=time.sleep, args=(60,), daemon=True)
+    sleeper.start()
+    lock = multiprocessing.Lock()
+    lock.acquire()
+    for wait in (queue.get, sleeper.join, lock.acquire, multiprocessing.Event().wait):
+        press_ctrl_c()
+        try:
+            wait()
+        except KeyboardInterrupt:
+            print("interrupted")
+
+    signal.signal(signal.SIGALRM, ring)
+    for wait in (
+        multiprocessing.SimpleQueue().get,
+        multiprocessing.Semaphore(0).acquire,
+        multiprocessing.Barrier(2).wait,
+    ):
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        try:
+            wait()
+        except TooLate as error:
+            print(error)
+    print("the daemon ends with its parent")

@@ -1,0 +1,34 @@
+"""Whole programs, as people write them: the same output, errors and exit code on the standard library and on cmp."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support import launch, session
+from support.places import ROOT
+
+PROGRAMS = sorted(path for path in (ROOT / "tests" / "programs").glob("*.py") if path.name != "test_programs.py")
+
+
+def without_addresses(text: str) -> str:
+    """cmp says by which name it goes; addresses and the insides of either library are nobody's business."""
+    return re.sub(r"0x[0-9a-f]+", "0x...", text).replace("cmp.", "multiprocessing.")
+
+
+def last_words(stderr: str) -> list[str]:
+    """What stands at the margin: messages, and of a traceback its head and its end."""
+    return sorted(line for line in without_addresses(stderr).splitlines() if line[:1].strip())
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_program_does_the_same(program, method, tmp_path):
+    theirs, ours = (
+        session.run([*launch.command(way, program), method], cwd=tmp_path, timeout=60) for way in ("stdlib", "alias")
+    )
+    assert not ours.timed_out and not ours.left
+    assert without_addresses(ours.stdout) == without_addresses(theirs.stdout)
+    assert last_words(ours.stderr) == last_words(theirs.stderr)
+    assert ours.returncode == theirs.returncode
