@@ -70,6 +70,16 @@ torture: build  ## kill processes at random instants: make torture TORTURE_S=600
 	$(PY) tests/torture/run.py $(if $(TORTURE_S),--seconds $(TORTURE_S)) $(if $(TORTURE_SEED),--seed $(TORTURE_SEED)) \
 	    $(TORTURE_ROLES)
 
+.PHONY: models models-short models-mutants
+models:  ## check the models of the protocols with spin, all bounds (MODELS="queue pool" for some)
+	@CC="$(CC)" $(PYTHON) tools/models.py $(MODELS)
+
+models-short:  ## the same, what takes seconds
+	@CC="$(CC)" $(PYTHON) tools/models.py --short $(MODELS)
+
+models-mutants:  ## are the models able to fail? each named mutant has to
+	@CC="$(CC)" $(PYTHON) tools/models.py --mutants $(MODELS)
+
 torture-c:  ## the same in C, on one queue: random kills and stops for TORTURE_S seconds (30)
 	@TORTURE_S=$(or $(TORTURE_S),30) CMP_TEST_TIMEOUT=$$(($(or $(TORTURE_S),30) + 60)) \
 	    $(MAKE) -s -C tests/c CC="$(CC)" TESTS=torture_queue
@@ -124,7 +134,7 @@ conformance-short: build  ## CPython's own multiprocessing suite, this Python, f
 	$(call conform,--here --suites multiprocessing --methods fork --jobs 2 --retry)
 
 check: FUZZ_S = 3
-check: layers test-c asan tsan crash fuzz conformance-short test  ## everything a change has to pass
+check: layers models-short test-c asan tsan crash fuzz conformance-short test  ## everything a change has to pass
 
 clean:  ## remove what was built
 	rm -rf build $(VENV) cmp/*.so *.egg-info

@@ -14,8 +14,9 @@
  *      - a waker whose wake reached nobody makes the word QUIET [ec.quiet]: at the time of its wake nobody was in
  *        the kernel's queue, whoever was on the way there is sent back by rule 2, and whoever prepared since has
  *        changed the word, so that the CAS fails.
- * 4. A process that dies while WAKING is its to take away leaves it standing. Sleepers look every 50 ms at first,
- *    backing off to 500, and prepare anew each time: the change is noticed late, not never.
+ * 4. A process that dies while WAKING is its to take away leaves it standing; one that dies between [ec.wake_all] and
+ *    its wake leaves QUIET and sleepers. Sleepers look every 50 ms at first, backing off to 500, and prepare anew each
+ *    time: the change is noticed late, not never.
  * A sleeper whose wait ends by deadline or signal was not woken (the kernel reports a wake-up in preference to
  * both), so it owes nobody anything. The sequence has 30 bits: for a stale key to fit again, 2^30 wake-ups have to
  * fall between two instructions of a waiter, and then its timed look still comes. */

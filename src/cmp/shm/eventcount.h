@@ -17,8 +17,9 @@
  * leave(more) by one that slept hands the wake-up on: with `more` (the condition still holds for another) it wakes
  * the next sleeper, else it turns WAKING back into SLEEPERS, after which the caller must look once more (a notifier
  * may have kept silent meanwhile). A notifier whose wake reached nobody turns WAKING into QUIET unless a waiter
- * has prepared in between. A process killed while it owes a hand-on leaves WAKING: sleepers' timed looks
- * (50 ms at first, backing off to 500) prepare again, which clears it. */
+ * has prepared in between. A process killed while it owes a hand-on leaves WAKING, one killed within notify_all may
+ * leave QUIET while some sleep: sleepers' timed looks (50 ms at first, backing off to 500) prepare again, after which
+ * wake-ups work as before. models/eventcount.pml has all of this, and shows that one such look each is enough. */
 #ifndef CMP_SHM_EVENTCOUNT_H
 #define CMP_SHM_EVENTCOUNT_H
 
