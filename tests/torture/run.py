@@ -28,6 +28,7 @@ ROLES: dict[str, Callable[[harness.Arena], None]] = {
     "lock": locks.holders,
     "worker": pools.workers,
     "manager": managers.clients,
+    "server": managers.servers,
     "semaphore": waits.semaphores,
     "condition": waits.conditions,
     "event": waits.events,
