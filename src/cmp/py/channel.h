@@ -48,10 +48,14 @@ int cmpy_channel_setstate(struct cmpy_channel **place, PyTypeObject *type, PyObj
 int cmpy_channel_put(struct cmpy_channel *channel, PyObject *object, int64_t deadline_ns, bool *encoded);
 /* The next object; Empty, ShutDown, what unpickling it raised (it is consumed then), or a handler's exception. */
 PyObject *cmpy_channel_get(struct cmpy_channel *channel, int64_t deadline_ns);
-/* How many were put before the deadline; -1 with an exception if that is none, or if the iterable raised. */
+/* channelmany.c. How many were put before the deadline; -1 with an exception if that is none, or if the iterable raised. */
 Py_ssize_t cmpy_channel_put_many(struct cmpy_channel *channel, PyObject *iterable, int64_t deadline_ns);
 /* A list of one to `most` objects. */
 PyObject *cmpy_channel_get_many(struct cmpy_channel *channel, Py_ssize_t most, int64_t deadline_ns);
+
+/* What a put or a get that came to `code` raises. */
+int cmpy_channel_raise_put(struct cmpy_channel *channel, int code);
+PyObject *cmpy_channel_raise_get(struct cmpy_channel *channel, int code);
 
 /* 1: an item is there, 0: not before the deadline, -1 with an exception. */
 int cmpy_channel_poll(struct cmpy_channel *channel, int64_t deadline_ns);

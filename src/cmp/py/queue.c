@@ -1,9 +1,9 @@
 #include "py/queue.h"
 
 #include "os/forkepoch.h"
-#include "py/arguments.h"
-#include "py/channel.h"
 #include "py/errors.h"
+#include "py/feedererror.h"
+#include "py/queuecalls.h"
 #include "py/reader.h"
 #include "py/wait.h"
 
@@ -14,90 +14,74 @@
 #define SEM_VALUE_MAX_OF_STDLIB 0x7fffffffL /* what the stdlib's _maxsize says of an unbounded queue */
 
 typedef struct {
-    PyObject_HEAD
-    struct cmpy_channel *channel; /* NULL until __init__ or __setstate__ */
+    struct cmpy_queue_calls calls;
     PyObject *dict, *weak;
     PyObject *reader, *writer;    /* made when first asked for */
     char closed, ignore_epipe;
 } QueueObject;
 
-/* --- helpers --- */
+/* --- of which kind it is --- */
 
-/* -1 with an exception if nothing can be put or got. */
-static int check_usable(QueueObject *self)
+static int check_initialized(struct cmpy_queue_calls *calls)
 {
-    if (self->closed) PyErr_Format(PyExc_ValueError, "Queue %R is closed", self);
-    else if (self->channel == NULL) PyErr_Format(PyExc_ValueError, "Queue %R was not initialized", self);
-    else return 0;
+    if (calls->channel != NULL) return 0;
+    PyErr_Format(PyExc_ValueError, "Queue %R was not initialized", calls);
     return -1;
 }
 
-static int check_initialized(QueueObject *self)
+static int check_usable(struct cmpy_queue_calls *calls)
 {
-    if (self->channel != NULL) return 0;
-    PyErr_Format(PyExc_ValueError, "Queue %R was not initialized", self);
+    if (!((QueueObject *)calls)->closed) return check_initialized(calls);
+    PyErr_Format(PyExc_ValueError, "Queue %R is closed", calls);
     return -1;
 }
 
-/* block and timeout at values[0] and [1], either NULL. */
-static int deadline_of(PyObject *const *values, int64_t *deadline_ns)
+/* Where the standard library's reading end is closed: by hand, or by close() once this process has put something. */
+static int check_readable(struct cmpy_queue_calls *calls)
 {
-    int block = values[0] == NULL || values[0] == Py_True ? 1 : PyObject_IsTrue(values[0]);
-    return block < 0 ? -1 : cmpy_deadline(block, values[1], deadline_ns);
+    if (check_initialized(calls) < 0) return -1;
+    if (!calls->channel->reader_closed) return 0;
+    PyErr_SetString(PyExc_OSError, "handle is closed");
+    return -1;
 }
 
-static PyObject *feeder_error_of(PyObject *self);
-
-/* A pickling error (set) goes to a subclass's _on_queue_feeder_error instead of out of put. 0 if it did. */
-static int report_to_subclass(QueueObject *self, PyObject *object)
-{
-    if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyObject *hook = feeder_error_of((PyObject *)self);
-    if (hook == NULL) {
-        if (PyErr_Occurred()) PyErr_Clear();
-        PyErr_Restore(type, value, trace);
-        return -1;
-    }
-    PyErr_NormalizeException(&type, &value, &trace);
-    if (trace != NULL) PyException_SetTraceback(value, trace);
-    PyObject *done = PyObject_CallFunctionObjArgs(hook, value, object, NULL);
-    /* The hook may keep the error, and the error its traceback, whose frames lead back to the frames that called put:
-     * with what belongs to them, which may be what the error was kept in. The stdlib's lead to its feeder thread. */
-    if (done != NULL && trace != NULL) PyException_SetTraceback(value, Py_None);
-    Py_DECREF(hook);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(trace);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-static PyObject *put_until(QueueObject *self, PyObject *object, int64_t deadline_ns)
+static PyObject *put_until(struct cmpy_queue_calls *calls, PyObject *object, int64_t deadline_ns)
 {
     bool encoded;
-    if (cmpy_channel_put(self->channel, object, deadline_ns, &encoded) < 0 &&
-        (encoded || report_to_subclass(self, object) < 0))
+    if (cmpy_channel_put(calls->channel, object, deadline_ns, &encoded) < 0 &&
+        (encoded || cmpy_feeder_error_report((PyObject *)calls, object) < 0))
         return NULL;
     Py_RETURN_NONE;
 }
 
+static const char *const put_names[] = {"obj", "block", "timeout", NULL}, *const put_nowait_names[] = {"obj", NULL};
+
+static const struct cmpy_queue_kind queue_kind = {
+    .put = {"put", put_names, 1},
+    .put_nowait = {"put_nowait", put_nowait_names, 1},
+    .check_usable = check_usable,
+    .check_present = check_initialized,
+    .check_readable = check_readable,
+    .put_until = put_until,
+};
+
 /* --- life --- */
+
+static PyObject *queue_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    QueueObject *self = (QueueObject *)type->tp_alloc(type, 0);
+    if (self != NULL) self->calls.kind = &queue_kind;
+    return (PyObject *)self;
+}
 
 static int queue_init(QueueObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"maxsize", "ctx", NULL};
     PyObject *maxsize = NULL, *ctx = NULL;
+    uint64_t capacity;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O:__init__", names, &maxsize, &ctx)) return -1;
-    long long capacity = 0;
-    if (maxsize != NULL) {
-        int overflow;
-        capacity = PyLong_AsLongLongAndOverflow(maxsize, &overflow);
-        if (capacity == -1 && PyErr_Occurred()) return -1;
-        if (overflow != 0 || capacity < 0) capacity = 0; /* more than there can ever be is as good as unbounded */
-    }
-    if (cmpy_channel_init(&self->channel, Py_TYPE(self), ctx, (uint64_t)capacity) < 0) return -1;
+    if (cmpy_queue_capacity(maxsize, &capacity) < 0) return -1;
+    if (cmpy_channel_init(&self->calls.channel, Py_TYPE(self), ctx, capacity) < 0) return -1;
     self->closed = 0;
     Py_CLEAR(self->reader);
     Py_CLEAR(self->writer);
@@ -127,7 +111,7 @@ static void queue_dealloc(QueueObject *self)
     PyObject_GC_UnTrack(self);
     if (self->weak != NULL) PyObject_ClearWeakRefs((PyObject *)self);
     (void)queue_clear(self);
-    cmpy_channel_drop(self->channel);
+    cmpy_channel_drop(self->calls.channel);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -140,66 +124,18 @@ PyDoc_STRVAR(queue_put_doc,
 "It is pickled at once, so an object that cannot be pickled raises here (the standard library prints the\n"
 "error from a thread). A full queue is waited for, until timeout; then queue.Full is raised.");
 
-static PyObject *queue_put(QueueObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"obj", "block", "timeout", NULL};
-    static const struct cmpy_signature signature = {"put", names, 1};
-    int64_t deadline_ns = CMPY_FOREVER;
-    PyObject *object;
-    if (nargs == 1 && kwnames == NULL) {
-        object = args[0];
-        if (check_usable(self) < 0) return NULL;
-    } else {
-        PyObject *values[3];
-        if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0 || check_usable(self) < 0) return NULL;
-        object = values[0];
-        if (deadline_of(values + 1, &deadline_ns) < 0) return NULL;
-    }
-    return put_until(self, object, deadline_ns);
-}
-
 PyDoc_STRVAR(queue_get_doc,
 "get($self, /, block=True, timeout=None)\n--\n\n"
 "Take the next object out of the queue.\n\n"
 "An empty queue is waited for, until timeout; then queue.Empty is raised.");
 
-static PyObject *queue_get(QueueObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"block", "timeout", NULL};
-    static const struct cmpy_signature signature = {"get", names, 0};
-    int64_t deadline_ns = CMPY_FOREVER;
-    if (nargs == 0 && kwnames == NULL) {
-        if (check_usable(self) < 0) return NULL;
-    } else {
-        PyObject *values[2];
-        if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0 || check_usable(self) < 0 ||
-            deadline_of(values, &deadline_ns) < 0)
-            return NULL;
-    }
-    return cmpy_channel_get(self->channel, deadline_ns);
-}
-
 PyDoc_STRVAR(queue_put_nowait_doc,
 "put_nowait($self, /, obj)\n--\n\n"
 "put(obj, False)");
 
-static PyObject *queue_put_nowait(QueueObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"obj", NULL};
-    static const struct cmpy_signature signature = {"put_nowait", names, 1};
-    PyObject *object;
-    if (cmpy_arguments(&signature, args, nargs, kwnames, &object) < 0 || check_usable(self) < 0) return NULL;
-    return put_until(self, object, CMPY_TRY);
-}
-
 PyDoc_STRVAR(queue_get_nowait_doc,
 "get_nowait($self, /)\n--\n\n"
 "get(False)");
-
-static PyObject *queue_get_nowait(QueueObject *self, PyObject *Py_UNUSED(ignored))
-{
-    return check_usable(self) < 0 ? NULL : cmpy_channel_get(self->channel, CMPY_TRY);
-}
 
 PyDoc_STRVAR(queue_put_many_doc,
 "put_many($self, /, iterable, block=True, timeout=None)\n--\n\n"
@@ -212,10 +148,10 @@ static PyObject *queue_put_many(QueueObject *self, PyObject *const *args, Py_ssi
     static const struct cmpy_signature signature = {"put_many", names, 1};
     PyObject *values[3];
     int64_t deadline_ns;
-    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0 || check_usable(self) < 0 ||
-        deadline_of(values + 1, &deadline_ns) < 0)
+    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0 || check_usable(&self->calls) < 0 ||
+        cmpy_queue_deadline(&queue_kind, values + 1, &deadline_ns) < 0)
         return NULL;
-    Py_ssize_t n = cmpy_channel_put_many(self->channel, values[0], deadline_ns);
+    Py_ssize_t n = cmpy_channel_put_many(self->calls.channel, values[0], deadline_ns);
     return n < 0 ? NULL : PyLong_FromSsize_t(n);
 }
 
@@ -232,8 +168,8 @@ static PyObject *queue_get_many(QueueObject *self, PyObject *const *args, Py_ssi
     PyObject *values[3];
     int64_t deadline_ns;
     Py_ssize_t most = 64;
-    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0 || check_usable(self) < 0 ||
-        deadline_of(values + 1, &deadline_ns) < 0)
+    if (cmpy_arguments(&signature, args, nargs, kwnames, values) < 0 || check_usable(&self->calls) < 0 ||
+        cmpy_queue_deadline(&queue_kind, values + 1, &deadline_ns) < 0)
         return NULL;
     if (values[0] != NULL) most = PyNumber_AsSsize_t(values[0], NULL);
     if (most == -1 && PyErr_Occurred()) return NULL;
@@ -241,7 +177,7 @@ static PyObject *queue_get_many(QueueObject *self, PyObject *const *args, Py_ssi
         PyErr_SetString(PyExc_ValueError, "max must be at least 1");
         return NULL;
     }
-    return cmpy_channel_get_many(self->channel, most, deadline_ns);
+    return cmpy_channel_get_many(self->calls.channel, most, deadline_ns);
 }
 
 /* --- asking --- */
@@ -250,39 +186,13 @@ PyDoc_STRVAR(queue_qsize_doc,
 "qsize($self, /)\n--\n\n"
 "The number of objects in the queue.");
 
-static PyObject *queue_qsize(QueueObject *self, PyObject *Py_UNUSED(ignored))
-{
-    return check_initialized(self) < 0 ? NULL : PyLong_FromUnsignedLongLong(cmp_queue_size(&self->channel->queue));
-}
-
-/* Where the standard library's reading end is closed: by hand, or by close() once this process has put something. */
-static int check_readable(QueueObject *self)
-{
-    if (check_initialized(self) < 0) return -1;
-    if (!self->channel->reader_closed) return 0;
-    PyErr_SetString(PyExc_OSError, "handle is closed");
-    return -1;
-}
-
 PyDoc_STRVAR(queue_empty_doc,
 "empty($self, /)\n--\n\n"
 "Whether no object is in the queue.");
 
-static PyObject *queue_empty(QueueObject *self, PyObject *Py_UNUSED(ignored))
-{
-    return check_readable(self) < 0 ? NULL : PyBool_FromLong(cmpy_channel_empty(self->channel));
-}
-
 PyDoc_STRVAR(queue_full_doc,
 "full($self, /)\n--\n\n"
 "Whether maxsize objects are in the queue.");
-
-static PyObject *queue_full(QueueObject *self, PyObject *Py_UNUSED(ignored))
-{
-    if (check_initialized(self) < 0) return NULL;
-    uint64_t capacity = cmp_queue_capacity(&self->channel->queue);
-    return PyBool_FromLong(capacity != 0 && cmp_queue_size(&self->channel->queue) >= capacity);
-}
 
 static PyObject *queue_poll(QueueObject *self, PyObject *args)
 {
@@ -290,8 +200,8 @@ static PyObject *queue_poll(QueueObject *self, PyObject *args)
     int64_t deadline_ns = CMPY_TRY;
     if (!PyArg_ParseTuple(args, "|O:_poll", &timeout)) return NULL;
     if (timeout != NULL && cmpy_deadline(1, timeout, &deadline_ns) < 0) return NULL;
-    if (check_readable(self) < 0) return NULL;
-    int there = cmpy_channel_poll(self->channel, deadline_ns);
+    if (check_readable(&self->calls) < 0) return NULL;
+    int there = cmpy_channel_poll(self->calls.channel, deadline_ns);
     return there < 0 ? NULL : PyBool_FromLong(there);
 }
 
@@ -304,8 +214,8 @@ PyDoc_STRVAR(queue_close_doc,
 static PyObject *queue_close(QueueObject *self, PyObject *Py_UNUSED(ignored))
 {
     self->closed = 1;
-    if (self->channel != NULL && self->channel->fed_epoch == cmp_fork_epoch())
-        self->channel->reader_closed = self->channel->writer_closed = true;
+    if (self->calls.channel != NULL && self->calls.channel->fed_epoch == cmp_fork_epoch())
+        self->calls.channel->reader_closed = self->calls.channel->writer_closed = true;
     Py_RETURN_NONE;
 }
 
@@ -330,7 +240,7 @@ static PyObject *queue_cancel_join_thread(QueueObject *Py_UNUSED(self), PyObject
 
 static PyObject *queue_terminate_broken(QueueObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (self->channel != NULL) self->channel->reader_closed = true;
+    if (self->calls.channel != NULL) self->calls.channel->reader_closed = true;
     return queue_close(self, NULL);
 }
 
@@ -340,46 +250,16 @@ PyDoc_STRVAR(queue_shutdown_doc,
 "immediate: get does at once, and what is in the queue is thrown away, each object counting as done.\n"
 "As queue.Queue has it since Python 3.13. New in cmp.");
 
-static PyObject *queue_shutdown(QueueObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    static const char *const names[] = {"immediate", NULL};
-    static const struct cmpy_signature signature = {"shutdown", names, 0};
-    PyObject *immediate;
-    if (cmpy_arguments(&signature, args, nargs, kwnames, &immediate) < 0 || check_initialized(self) < 0) return NULL;
-    int at_once = immediate == NULL ? 0 : PyObject_IsTrue(immediate);
-    if (at_once < 0 || cmpy_channel_shutdown(self->channel, at_once != 0) < 0) return NULL;
-    Py_RETURN_NONE;
-}
-
 /* --- seams --- */
 
 PyDoc_STRVAR(queue_feeder_error_doc,
 "_on_queue_feeder_error(e, obj)\n--\n\n"
 "For subclasses: one that overrides it gets the pickling errors that put would raise.");
 
-static PyObject *queue_on_queue_feeder_error(PyObject *Py_UNUSED(ignored), PyObject *args)
-{
-    PyObject *error, *object;
-    if (!PyArg_ParseTuple(args, "OO:_on_queue_feeder_error", &error, &object)) return NULL;
-    if (!PyExceptionInstance_Check(error)) return PyErr_Format(PyExc_TypeError, "not an exception: %R", error);
-    PyErr_Restore(Py_NewRef(Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error));
-    PyErr_PrintEx(0); /* 0: sys.last_value would keep the frames, and what they hold */
-    Py_RETURN_NONE;
-}
-
-/* The hook if somebody overrode it, else NULL, perhaps with an exception. */
-static PyObject *feeder_error_of(PyObject *self)
-{
-    PyObject *hook = PyObject_GetAttrString(self, "_on_queue_feeder_error");
-    if (hook == NULL) return NULL;
-    if (PyCFunction_Check(hook) && PyCFunction_GetFunction(hook) == queue_on_queue_feeder_error) Py_CLEAR(hook);
-    return hook;
-}
-
 static PyObject *queue_getstate(QueueObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (check_initialized(self) < 0) return NULL;
-    PyObject *channel = cmpy_channel_getstate(self->channel, (PyObject *)self);
+    if (check_initialized(&self->calls) < 0) return NULL;
+    PyObject *channel = cmpy_channel_getstate(self->calls.channel, (PyObject *)self);
     return channel == NULL ? NULL : Py_BuildValue("(iN)", (int)self->ignore_epipe, channel);
 }
 
@@ -388,7 +268,7 @@ static PyObject *queue_setstate(QueueObject *self, PyObject *args)
     int ignore_epipe;
     PyObject *exported;
     if (!PyArg_ParseTuple(args, "(iO):__setstate__", &ignore_epipe, &exported)) return NULL;
-    if (cmpy_channel_setstate(&self->channel, Py_TYPE(self), exported) < 0) return NULL;
+    if (cmpy_channel_setstate(&self->calls.channel, Py_TYPE(self), exported) < 0) return NULL;
     Py_CLEAR(self->reader);
     Py_CLEAR(self->writer);
     self->ignore_epipe = ignore_epipe != 0;
@@ -400,8 +280,8 @@ static PyObject *queue_get_end(QueueObject *self, void *closure)
 {
     PyObject **end = closure != NULL ? &self->writer : &self->reader;
     if (*end == NULL) {
-        if (check_initialized(self) < 0) return NULL;
-        *end = cmpy_reader_new(self->channel, closure != NULL);
+        if (check_initialized(&self->calls) < 0) return NULL;
+        *end = cmpy_reader_new(self->calls.channel, closure != NULL);
         if (*end == NULL) return NULL;
     }
     return Py_NewRef(*end);
@@ -409,13 +289,13 @@ static PyObject *queue_get_end(QueueObject *self, void *closure)
 
 static PyObject *queue_get_repairs(QueueObject *self, void *Py_UNUSED(closure))
 {
-    return check_initialized(self) < 0 ? NULL : PyLong_FromUnsignedLong(cmp_queue_repairs(&self->channel->queue));
+    return check_initialized(&self->calls) < 0 ? NULL : PyLong_FromUnsignedLong(cmp_queue_repairs(&self->calls.channel->queue));
 }
 
 static PyObject *queue_get_maxsize(QueueObject *self, void *Py_UNUSED(closure))
 {
-    if (check_initialized(self) < 0) return NULL;
-    uint64_t capacity = cmp_queue_capacity(&self->channel->queue);
+    if (check_initialized(&self->calls) < 0) return NULL;
+    uint64_t capacity = cmp_queue_capacity(&self->calls.channel->queue);
     return PyLong_FromUnsignedLongLong(capacity != 0 ? capacity : SEM_VALUE_MAX_OF_STDLIB);
 }
 
@@ -425,46 +305,30 @@ PyDoc_STRVAR(queue_task_done_doc,
 "task_done($self, /)\n--\n\n"
 "Say that an object that was taken is done.");
 
-static PyObject *queue_task_done(QueueObject *self, PyObject *Py_UNUSED(ignored))
-{
-    if (check_initialized(self) < 0) return NULL;
-    if (cmp_queue_task_done(&self->channel->queue) == 0) Py_RETURN_NONE;
-    PyErr_SetString(PyExc_ValueError, "task_done() called too many times");
-    return NULL;
-}
-
 PyDoc_STRVAR(queue_join_doc,
 "join($self, /)\n--\n\n"
 "Wait until every object that was put is done.");
 
-static PyObject *queue_join(QueueObject *self, PyObject *Py_UNUSED(ignored))
-{
-    if (check_initialized(self) < 0 || cmpy_channel_join(self->channel) < 0) return NULL;
-    Py_RETURN_NONE;
-}
-
 /* --- tables --- */
 
-#define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
-
 static PyMethodDef queue_methods[] = {
-    {"put", FAST(queue_put), queue_put_doc},
-    {"get", FAST(queue_get), queue_get_doc},
-    {"put_nowait", FAST(queue_put_nowait), queue_put_nowait_doc},
-    {"get_nowait", (PyCFunction)queue_get_nowait, METH_NOARGS, queue_get_nowait_doc},
-    {"put_many", FAST(queue_put_many), queue_put_many_doc},
-    {"get_many", FAST(queue_get_many), queue_get_many_doc},
-    {"qsize", (PyCFunction)queue_qsize, METH_NOARGS, queue_qsize_doc},
-    {"empty", (PyCFunction)queue_empty, METH_NOARGS, queue_empty_doc},
-    {"full", (PyCFunction)queue_full, METH_NOARGS, queue_full_doc},
+    {"put", CMPY_FAST(cmpy_queue_put), queue_put_doc},
+    {"get", CMPY_FAST(cmpy_queue_get), queue_get_doc},
+    {"put_nowait", CMPY_FAST(cmpy_queue_put_nowait), queue_put_nowait_doc},
+    {"get_nowait", cmpy_queue_get_nowait, METH_NOARGS, queue_get_nowait_doc},
+    {"put_many", CMPY_FAST(queue_put_many), queue_put_many_doc},
+    {"get_many", CMPY_FAST(queue_get_many), queue_get_many_doc},
+    {"qsize", cmpy_queue_qsize, METH_NOARGS, queue_qsize_doc},
+    {"empty", cmpy_queue_empty, METH_NOARGS, queue_empty_doc},
+    {"full", cmpy_queue_full, METH_NOARGS, queue_full_doc},
     {"close", (PyCFunction)queue_close, METH_NOARGS, queue_close_doc},
     {"join_thread", (PyCFunction)queue_join_thread, METH_NOARGS, queue_join_thread_doc},
     {"cancel_join_thread", (PyCFunction)queue_cancel_join_thread, METH_NOARGS, queue_cancel_join_thread_doc},
-    {"shutdown", FAST(queue_shutdown), queue_shutdown_doc},
+    {"shutdown", CMPY_FAST(cmpy_queue_shutdown), queue_shutdown_doc},
     {"_poll", (PyCFunction)queue_poll, METH_VARARGS, NULL},
     {"_terminate_broken", (PyCFunction)queue_terminate_broken, METH_NOARGS,
      PyDoc_STR("_terminate_broken($self, /)\n--\n\nFor concurrent.futures: nobody will take from this queue any more.")},
-    {"_on_queue_feeder_error", queue_on_queue_feeder_error, METH_VARARGS | METH_STATIC, queue_feeder_error_doc},
+    {"_on_queue_feeder_error", cmpy_feeder_error_print, METH_VARARGS | METH_STATIC, queue_feeder_error_doc},
     {"__getstate__", (PyCFunction)queue_getstate, METH_NOARGS, NULL},
     {"__setstate__", (PyCFunction)queue_setstate, METH_VARARGS, NULL},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
@@ -494,6 +358,7 @@ PyDoc_STRVAR(queue_doc,
 
 static PyType_Slot queue_slots[] = {
     {Py_tp_doc, (void *)queue_doc},
+    {Py_tp_new, queue_new},
     {Py_tp_init, queue_init},
     {Py_tp_traverse, queue_traverse},
     {Py_tp_clear, queue_clear},
@@ -512,8 +377,8 @@ static PyType_Spec queue_spec = {
 };
 
 static PyMethodDef joinable_methods[] = {
-    {"task_done", (PyCFunction)queue_task_done, METH_NOARGS, queue_task_done_doc},
-    {"join", (PyCFunction)queue_join, METH_NOARGS, queue_join_doc},
+    {"task_done", cmpy_queue_task_done, METH_NOARGS, queue_task_done_doc},
+    {"join", cmpy_queue_join, METH_NOARGS, queue_join_doc},
     {0},
 };
 
