@@ -28,14 +28,14 @@ def main():
             assert Parallel()(delayed(square)(x) for x in range(100)) == [x * x for x in range(100)]
             assert Parallel()(delayed(np.sum)(array * n) for n in range(5)) == [400_000.0 * n for n in range(5)]
             assert Parallel()(delayed(nested)(n) for n in range(4)) == [0, 0, 1, 5]
-            streamed = Parallel(return_as="generator")(delayed(square)(x) for x in range(10))
-            assert list(streamed) == [x * x for x in range(10)] if backend == "loky" else True
             try:
                 Parallel()(delayed(fail)(x) for x in range(4))
             except KeyError:
                 pass
             else:
                 raise AssertionError("the error of a worker was lost")
+    streamed = Parallel(2, "loky", return_as="generator")(delayed(square)(x) for x in range(10))
+    assert list(streamed) == [x * x for x in range(10)]
     add = 5  # loky sends functions by value
     assert Parallel(2, "loky")(delayed(lambda x: operator.add(x, add))(x) for x in range(3)) == [5, 6, 7]
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import contexts
@@ -29,10 +30,12 @@ def run(*arguments, cwd):
 
 def main():
     assert contexts.WAY == "alias"
-    place = Path("own_tests")
-    place.mkdir(exist_ok=True)
-    for old in place.glob(".coverage*"):
-        old.unlink()
+    with tempfile.TemporaryDirectory() as folder:  # in the environment's own folder coverage would look at nothing
+        measure_children(Path(folder))
+        run_own_tests(Path(folder))
+
+
+def measure_children(place):
     (place / "measured.py").write_text(MEASURED)
     (place / "coveragerc").write_text("[run]\nconcurrency = multiprocessing\nparallel = True\n")
     done = run("-m", "cmp", "-m", "coverage", "run", "--rcfile=coveragerc", "measured.py", cwd=place)
@@ -40,6 +43,9 @@ def main():
     run("-m", "coverage", "combine", "-q", cwd=place)
     report = run("-m", "coverage", "report", "--include=measured.py", cwd=place).stdout
     assert "100%" in report, report
+
+
+def run_own_tests(place):
     tests = [str(ROOT / "tests" / name) for name in ("oracle/test_queue.py", "unit/test_context.py")]
     command = ("-m", "coverage", "run", "--parallel-mode", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider")
     done = run(*command, "--rootdir", str(ROOT), *tests, cwd=place)
