@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILT_IN_PLACE = any((ROOT / "cmp" / f"_core{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
+# CMP_BUILD names a folder with another build of the package (make asan-py).
+BUILT = Path(os.environ.get("CMP_BUILD") or ROOT).resolve()
+BUILT_IN_PLACE = any((BUILT / "cmp" / f"_core{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
 NO_CORE = """cmp._core was not found for this Python ({python}).
 Install the package:       pip install .
 or build it in the tree:   python setup.py build_ext --inplace
@@ -20,7 +22,7 @@ or build it in the tree:   python setup.py build_ext --inplace
 def make_cmp_importable() -> None:
     """An in-place build wins; without one the clone's own folder must not hide the installed package."""
     elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
-    sys.path[:] = [str(ROOT), *elsewhere] if BUILT_IN_PLACE else elsewhere
+    sys.path[:] = [str(BUILT), *elsewhere] if BUILT_IN_PLACE else elsewhere
     try:
         import cmp._core  # noqa: F401
     except ImportError as error:
@@ -34,7 +36,7 @@ def child_environment(**more: str) -> dict[str, str]:
     environment = {**inherited, "PYTHONIOENCODING": "utf-8", **more}
     if BUILT_IN_PLACE:
         others = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
-        environment["PYTHONPATH"] = os.pathsep.join([*others, str(ROOT)])
+        environment["PYTHONPATH"] = os.pathsep.join([*others, str(BUILT)])
     return environment
 
 

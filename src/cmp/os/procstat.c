@@ -30,19 +30,22 @@ static int read_whole(const char *path, char *text, size_t size)
     return 0;
 }
 
-/* Field 3 is the state, field 22 the start time; field 2, the name, may contain blanks and parentheses, so counting
- * starts at its last closing one. */
+/* Field 3 is the state, field 20 the number of threads, field 22 the start time; field 2, the name, may contain blanks and
+ * parentheses, so counting starts at its last closing one. The state is the first thread's, which may have ended before
+ * the others. */
 static int parse(const char *text, uint64_t *start_ticks, bool *zombie)
 {
     const char *at = strrchr(text, ')');
     if (at == NULL || at[1] != ' ' || at[2] == '\0') return -EPROTO;
-    *zombie = at[2] == 'Z' || at[2] == 'X';
+    bool ended = at[2] == 'Z' || at[2] == 'X';
     at += 2;
     for (int field = 3; field < 22; field++) {
+        if (field == 20 && strtol(at, NULL, 10) > 1) ended = false;
         at = strchr(at, ' ');
         if (at == NULL) return -EPROTO;
         at++;
     }
+    *zombie = ended;
     *start_ticks = strtoull(at, NULL, 10);
     return 0;
 }
