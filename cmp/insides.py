@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Iterator
-from multiprocessing import pool, queues
 
 from .context import _default_context
+from .seams import theirs
 
 __all__ = ["settle"]
+
+pool, queues = theirs("pool"), theirs("queues")
 
 # What such classes ask for and cmp's have not.
 _PIPE = {"_rlock", "_wlock", "_recv_bytes", "_send_bytes", "_recv", "_send", "_make_methods"}

@@ -7,20 +7,36 @@ when somebody asks. Classes derived from a queue or a pool are looked at when th
 from __future__ import annotations
 
 import multiprocessing as _stdlib
+import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from types import ModuleType
 
-__all__ = ["namesake", "watch_subclasses"]
+__all__ = ["namesake", "theirs", "watch_subclasses"]
+
+
+def theirs(name: str) -> ModuleType:
+    """A module of the standard library's package, whatever `multiprocessing` has come to mean in the meantime: under
+    cmp's own alias all of them are loaded, but somebody else may have put cmp in that place as well."""
+    full = f"{_stdlib.__name__}.{name}"
+    if not hasattr(_stdlib, name) and sys.modules.get(_stdlib.__name__) is _stdlib:
+        return import_module(full)
+    if not hasattr(_stdlib, name):
+        spec = PathFinder.find_spec(full, _stdlib.__path__)
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        setattr(_stdlib, name, module)
+    return getattr(_stdlib, name)
 
 
 def namesake(name: str) -> Callable[[str], object]:
-    """A module's __getattr__. Under the alias the namesake is loaded already, and is found where it always was."""
+    """A module's __getattr__."""
 
     def __getattr__(attribute: str) -> object:
-        if not attribute.startswith("__"):
-            theirs = getattr(_stdlib, name, None) or import_module(f"{_stdlib.__name__}.{name}")
-            if hasattr(theirs, attribute):
-                return getattr(theirs, attribute)
+        if not attribute.startswith("__") and hasattr(theirs(name), attribute):
+            return getattr(theirs(name), attribute)
         raise AttributeError(f"module 'cmp.{name}' has no attribute {attribute!r}")
 
     return __getattr__

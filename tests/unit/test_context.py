@@ -89,6 +89,24 @@ def test_submodules_come_at_first_use_and_importing_starts_nothing():
     assert out == "[]\n1 []\nmultiprocessing.connection\n"
 
 
+def test_a_class_that_leans_on_a_queue_s_insides_can_be_made_under_somebody_else_s_alias():
+    out = python(
+        "import sys, cmp\n"
+        "modules = {'multiprocessing.' + name: getattr(cmp, name) for name in cmp._SUBMODULES}\n"
+        "sys.modules.update(modules, multiprocessing=cmp)\n"
+        "from multiprocessing.queues import Queue\n"
+        "class Fed(Queue):\n"
+        "    def _feed(self, *args):\n"
+        "        return Queue._feed(self, *args)\n"
+        "fed = Fed(ctx=cmp.get_context('fork')); fed.put(1); print(fed.get())\n"
+        "fed.close(); fed.join_thread()\n"
+        "class Plain(Queue):\n"
+        "    pass\n"
+        "print([c.__module__ for c in Plain.__mro__], Fed.__mro__[2].__module__)\n"
+    )
+    assert out == "1\n['__main__', 'cmp.queues', 'builtins'] multiprocessing.queues\n"
+
+
 def test_without_the_c_part_the_import_error_gives_advice(tmp_path):
     import pathlib
     import shutil

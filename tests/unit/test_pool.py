@@ -374,6 +374,35 @@ def ignore_sigterm():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+def test_workers_of_any_kind_are_ended_when_a_later_one_does_not_start():
+    started = []
+
+    class Stranger:  # with the methods of a process, and nothing that could be watched
+        exitcode = None
+
+        def __init__(self, **kwds):
+            self.name = "Stranger"
+            self.told = []
+
+        def start(self):
+            if len(started) == 3:
+                raise OSError("no more of them")
+            started.append(self)
+
+        def terminate(self):
+            self.told.append("terminate")
+
+        def join(self):
+            self.told.append("join")
+
+    class Context:
+        Process = Stranger
+
+    with pytest.raises(OSError, match="no more of them"):
+        cmp.pool.Pool(5, context=Context())
+    assert [stranger.told for stranger in started] == [["terminate", "join"]] * 3
+
+
 TERMINATE_WHILE_FED = """
 import cmp, itertools, resource
 resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))  # what goes wrong here takes all the memory there is

@@ -57,12 +57,14 @@ static void tell(PyObject *process, PyObject *verb, struct interruption *interru
     note(interruption);
 }
 
-/* Sleeps until it has ended, or the deadline has come. Stops at once when a signal handler raises, be it once more. */
+/* Sleeps until it has ended, or the deadline has come. Stops at once when a signal handler raises, be it once more. What
+ * has no sentinel is no process of ours, and need never say that it has ended: for that nobody waits for ever. */
 static void await(struct cmpy_state *state, PyObject *process, int64_t deadline_ns, struct interruption *interruption)
 {
     Py_ssize_t before = interruption->count;
     struct pollfd entry = {.fd = cmpy_process_sentinel(state, process), .events = POLLIN};
     note(interruption);
+    if (entry.fd < 0 && deadline_ns == INT64_MAX) return;
     while (lives(state, process, interruption) && interruption->count == before) {
         int64_t left_ns = deadline_ns - cmp_now_ns();
         if (left_ns <= 0) break;
@@ -96,10 +98,13 @@ static void disband(struct cmpy_engine *engine, struct interruption *interruptio
     }
     end_all(state, processes, state->str.terminate, cmp_now_ns() + PATIENCE_NS, interruption);
     end_all(state, processes, state->str.kill, INT64_MAX, interruption);
-    /* This does not wait but for one that SIGKILL has not ended, if a signal has come meanwhile. */
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++)
-        if (!lives(state, PyList_GET_ITEM(processes, i), interruption))
-            tell(PyList_GET_ITEM(processes, i), state->str.join, interruption);
+    /* This does not wait but for one that SIGKILL has not ended, if a signal has come meanwhile, and for one that has
+     * its own notion of what ending is. */
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++) {
+        PyObject *process = PyList_GET_ITEM(processes, i);
+        if (!lives(state, process, interruption) || cmpy_process_sentinel(state, process) < 0)
+            tell(process, state->str.join, interruption);
+    }
     Py_DECREF(processes);
 }
 
