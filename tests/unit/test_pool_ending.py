@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -51,3 +53,40 @@ def test_program_ends_silently_under_daemon_threads_in_a_pool_call(call):
     for _ in range(3):
         ended = subprocess.run([sys.executable, "-c", BLOCKED, call], capture_output=True, text=True, timeout=30)
         assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", "")
+
+
+SLEEPING = """
+import time
+import cmp
+
+if __name__ == "__main__":
+    ready = cmp.Barrier(4)
+    with cmp.Pool(3, ready.wait) as pool:
+        ready.wait()
+        print("ready", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_control_c_wakes_a_main_thread_that_sleeps_beside_an_idle_pool():
+    """Its idle workers leave at the same moment and are replaced by forks, which must not take the signal away."""
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", SLEEPING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        for _ in range(10)
+    ]
+    try:
+        for program in programs:
+            assert program.stdout.readline() == "ready\n"
+        for program in programs:
+            os.killpg(program.pid, signal.SIGINT)
+        for program in programs:
+            _, errors = program.communicate(timeout=30)
+            assert program.returncode == -signal.SIGINT and errors.count("Traceback") == 1, errors
+    finally:
+        for program in programs:
+            if program.poll() is None:
+                os.killpg(program.pid, signal.SIGKILL)
+                program.communicate()

@@ -1,5 +1,7 @@
 #include "py/fork.h"
 
+#include "os/sigmask.h"
+
 #include <stdio.h>
 
 /* The code of the stdlib's Popen._launch, or NULL without an exception. */
@@ -85,6 +87,7 @@ pid_t cmpy_fork(struct cmpy_state *state)
     if (result == NULL) return -1;
     pid_t pid = (pid_t)PyLong_AsLong(result);
     Py_DECREF(result);
+    if (pid == 0) cmp_sigmask_unblock();
     return pid;
 }
 

@@ -3,6 +3,7 @@
 #include "os/clock.h"
 #include "os/eventfd.h"
 #include "os/forkepoch.h"
+#include "os/sigmask.h"
 #include "py/errors.h"
 #include "py/feeder.h"
 #include "py/lead.h"
@@ -244,6 +245,7 @@ static PyObject *supervise(PyObject *module, PyObject *unused)
     if (supervisor.running) Py_RETURN_NONE; /* two were started at once, or one whose start() was interrupted lives */
     supervisor.running = true;
     supervisor.thread = PyThread_get_thread_ident();
+    cmp_sigmask_block();
     while (supervisor.engines != NULL) {
         int64_t again_ns = INT64_MAX;
         for (struct cmpy_engine *engine = supervisor.engines, *next; engine != NULL; engine = next) {
@@ -257,6 +259,7 @@ static PyObject *supervise(PyObject *module, PyObject *unused)
         if (listen(&again_ns)) sleep_until(again_ns);
         hear();
     }
+    cmp_sigmask_unblock();
     supervisor.running = false;
     close_if_idle();
     Py_RETURN_NONE;

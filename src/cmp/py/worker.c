@@ -2,6 +2,7 @@
 
 #include "os/clock.h"
 #include "os/eventfd.h"
+#include "os/sigmask.h"
 #include "py/decode.h"
 #include "py/encode.h"
 #include "py/errors.h"
@@ -260,6 +261,7 @@ static PyObject *worker(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!IOOO:pool_worker", state->engine_type, &engine, &slot, &initializer, &initargs,
                           &maxtasks))
         return NULL;
+    cmp_sigmask_unblock(); /* of a process that a supervisor has forked by a way of the user's */
     if (slot >= engine->table->nslots) return PyErr_Format(PyExc_ValueError, "no worker slot %u", slot);
     Py_ssize_t most = maxtasks == Py_None ? PY_SSIZE_T_MAX : PyLong_AsSsize_t(maxtasks);
     if (most == -1 && PyErr_Occurred()) return NULL;
