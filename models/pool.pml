@@ -1,4 +1,4 @@
-/* The pool (src/cmp/shm/pooltable.c; py/worker.c, roster.c, engine.c, supervisor.c): every task has one outcome, its
+/* The pool (src/cmp/shm/pooltable.c; py/worker.c, roster.c, lead.c, supervisor.c): every task has one outcome, its
  * result if that was published, else its worker's loss, and the parent never sleeps while an outcome is due.
  *
  * TASKS tasks lie in the task queue, task t as item t. Each of WORKERS slots has a worker that is killed, KILLS in all,
@@ -170,7 +170,7 @@ inline answer(t, what)
     fi
 }
 
-/* cmpy_engine_drain and take_all, with the GIL. */
+/* cmpy_lead_drain and take_all, with the GIL. */
 inline drain()
 {
     i = 0;

@@ -31,6 +31,9 @@
 #ifndef CAPACITY
 #define CAPACITY 2
 #endif
+#ifndef SWEEPS
+#define SWEEPS 1                /* 0: only the heir sweeps */
+#endif
 #define ITEMS (PRODUCERS + 1)
 #define BATCH 2
 
@@ -584,7 +587,7 @@ active [2] proctype sweeper()
     :: else
     fi;
     do
-    :: SOMEBODY_UNBURIED -> sweep()
+    :: SWEEPS && SOMEBODY_UNBURIED -> sweep()
     :: ALL_ENDED -> goto done
     od;
 died:

@@ -45,9 +45,14 @@ static void feed_the_hungry(struct cmpy_engine *engine)
 static void offer(struct cmpy_engine *engine)
 {
     feed_the_hungry(engine);
-    if (engine->nfollowers > 0) cmpy_lead_news(engine);
-    else if (engine->nended > 0 || engine->pool_state != CMPY_POOL_RUN) cmpy_supervisor_kick();
-    else if (engine->book.count > 0 && engine->nreturning == 0) cmpy_supervisor_want(engine);
+    if (engine->nfollowers > 0) {
+        cmpy_lead_news(engine);
+    } else if (engine->nended > 0 || engine->pool_state != CMPY_POOL_RUN) {
+        /* The supervisor itself is about, and looks again soon at a death that could not be settled yet. */
+        if (!cmpy_supervisor_is_me()) cmpy_supervisor_kick();
+    } else if (engine->book.count > 0 && engine->nreturning == 0) {
+        cmpy_supervisor_want(engine);
+    }
 }
 
 /* True: this thread leads already, further up its stack. */
