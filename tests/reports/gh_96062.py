@@ -1,7 +1,7 @@
 """A worker killed while it waits for work leaves the task queue locked, and its replacement waits for ever.
 
-Thread not found in the copy of the tracker that was searched; 96061, filed by the same hand in the same minute, is about
-a worker killed from a shell, and others cite this number for workers that vanish from `pool._pool`.
+Thread not found in the copy of the tracker that was searched. 96061, the number before, is about a worker killed from a
+shell, and code that works around this one looks for workers that have vanished from `pool._pool`.
 """
 
 import multiprocessing

@@ -89,3 +89,10 @@ def test_pickle_buffer_arrives_as_bytes_like(kind, size):
     else:
         assert not memoryview(arrived).readonly or kind is bytes
     queue.close()
+
+
+def test_imap_of_no_iterable_raises_at_once():
+    with cmp.Pool(1) as pool:
+        for call in (pool.imap, pool.imap_unordered):
+            with pytest.raises(TypeError, match="not iterable"):
+                call(abs, 3)
