@@ -53,6 +53,40 @@ bench-instructions: build  ## instructions per operation (callgrind), compared w
 demo: build  ## a real script under cmp, with its speed beside the standard library's
 	$(PY) bench/demo.py
 
+# Memory that valgrind cannot follow, or calls that it does not know, are not what these tests are about.
+VALGRIND_TESTS = test_barrier test_block test_condition test_copy test_life test_lockword test_member test_mutex test_pooltable \
+    test_queue test_queue_blind test_queue_repair test_scm test_segment test_slab
+.PHONY: valgrind asan-py leaks limits
+valgrind:  ## the C layers' tests under valgrind, those that do without its gaps
+	@mkdir -p build; if command -v valgrind >/dev/null; then \
+	    $(MAKE) -s -C tests/c CC="$(CC)" TESTS="$(VALGRIND_TESTS)" CMP_TEST_TIMEOUT=300 \
+	        RUN="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" \
+	        >build/valgrind.log 2>&1; code=$$?; grep -v '^--' build/valgrind.log; exit $$code; \
+	else echo "valgrind: not here, skipped"; fi
+
+# The extension itself under AddressSanitizer and UBSan (gcc), running the tests in the interpreter. Two tests are left
+# out: the sanitizer's own memory does not fit into their limits, or hides what they measure.
+ASAN_TESTS ?= tests/unit/test_queue.py tests/unit/test_codec.py tests/unit/test_codec_buffers.py \
+    tests/unit/test_codec_hostile.py tests/unit/test_locks.py tests/unit/test_pool.py tests/unit/test_process.py \
+    tests/unit/test_manager.py tests/limits/test_objects.py
+ASAN_OUT = $(CURDIR)/build/asan-py
+asan-py: $(VENV)/.ready  ## the extension under AddressSanitizer and UBSan: make asan-py ASAN_TESTS=tests/oracle
+	@mkdir -p $(ASAN_OUT) && rm -f $(ASAN_OUT)/log.*
+	CC=gcc CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" LDFLAGS="-fsanitize=address,undefined" \
+	    $(PY) setup.py -q build --build-base $(ASAN_OUT) --build-lib $(ASAN_OUT)/lib 2>$(ASAN_OUT)/build.log
+	CMP_BUILD=$(ASAN_OUT)/lib UBSAN_OPTIONS=print_stacktrace=1:log_path=$(ASAN_OUT)/log \
+	    ASAN_OPTIONS=detect_leaks=0:handle_segv=0:log_path=$(ASAN_OUT)/log \
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	    $(PY) -m pytest -q -p no:cacheprovider --timeout 240 $(ASAN_TESTS) \
+	    -k "not gives_the_memory_back and not fed_from_an_endless_iterable"
+	@! ls $(ASAN_OUT)/log.* 2>/dev/null || { cat $(ASAN_OUT)/log.*; exit 1; }
+
+leaks: build  ## everything ten thousand times and more: memory, descriptors, mappings, references stay (LEAKS=20)
+	CMP_LEAKS=$(or $(LEAKS),20) $(PY) -m pytest -q tests/limits/test_leaks.py
+
+limits: build  ## what has run out, and huge objects: some 15 GiB of memory, one test at a time
+	CMP_LARGE=1 CMP_RUNS=$(or $(RUNS),10) $(PY) -m pytest -q tests/limits tests/torture/test_exits.py
+
 crash: crash-c crash-py  ## kill a process before and after every named store it reaches
 
 .PHONY: crash-c crash-py crash-full
