@@ -146,3 +146,95 @@ def test_children_of_a_process_with_busy_threads_find_everything_usable():
     assert not any(thread.is_alive() for thread in threads)
     while not queue.empty():
         queue.get()
+
+
+def test_forks_of_every_kind_among_threads_that_use_pools_and_managers():
+    """Children by Process, os.fork and subprocess while threads use a pool, a manager, events and conditions."""
+    stop = threading.Event()
+    simple, event, condition, barrier = cmp.SimpleQueue(), cmp.Event(), cmp.Condition(), cmp.Barrier(2)
+    troubles = []
+
+    def again_and_again(work) -> threading.Thread:
+        def body() -> None:
+            try:
+                while not stop.is_set():
+                    work()
+            except BaseException as trouble:  # noqa: BLE001 - to be shown
+                troubles.append(trouble)
+
+        thread = threading.Thread(target=body)
+        thread.start()
+        return thread
+
+    def pass_through(queue) -> None:
+        queue.put(b"x" * 5000)
+        queue.get()
+
+    def ring() -> None:
+        event.set()
+        event.wait(1)
+        event.clear()
+
+    def wait() -> None:
+        with condition:
+            condition.notify_all()
+            condition.wait(0.001)
+
+    def child(pool) -> None:
+        pass_through(simple)
+        ring()
+        wait()
+        with cmp.Pool(1) as own:
+            assert own.apply(abs, (-3,)) == 3
+        try:
+            pool.apply(abs, (-3,))
+        except RuntimeError:
+            return
+        raise AssertionError("a pool was used that is the parent's")
+
+    with cmp.Manager() as manager, cmp.Pool(2) as pool:
+        shared, lock = manager.Queue(), manager.Lock()
+
+        def in_manager() -> None:
+            with lock:
+                pass_through(shared)
+
+        works = [
+            lambda: pass_through(simple),
+            ring,
+            wait,
+            in_manager,
+            lambda: pool.map(abs, range(20)),
+            lambda: list(pool.imap_unordered(abs, range(5))),
+            lambda: barrier.wait(20),
+            lambda: barrier.wait(20),
+        ]
+        threads = [again_and_again(work) for work in works[:6] * 2 + works[6:]]
+        try:
+            for number in range(9):
+                if number % 3 == 0:
+                    process = cmp.Process(target=child, args=(pool,))
+                    process.start()
+                    process.join(LONG_S)
+                    assert process.exitcode == 0
+                elif number % 3 == 1:
+                    pid = os.fork()
+                    if pid == 0:
+                        try:
+                            child(pool)
+                            pass_through(shared)
+                        except BaseException:  # noqa: BLE001 - nothing of the test may go on in here
+                            os._exit(1)
+                        os._exit(0)
+                    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+                else:
+                    subprocess.run([sys.executable, "-c", "pass"], check=True, timeout=LONG_S)
+        finally:
+            stop.set()
+            barrier.abort()
+            for thread in threads:
+                thread.join(LONG_S)
+        assert not any(thread.is_alive() for thread in threads)
+        assert all(isinstance(trouble, threading.BrokenBarrierError) for trouble in troubles), troubles
+    while not simple.empty():
+        simple.get()
