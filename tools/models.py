@@ -44,6 +44,7 @@ RUNS = [
     Run("queue", {"PRODUCERS": 1, "CONSUMERS": 2, "KILLS": 2}),
     Run("queue", {"PRODUCERS": 2, "CONSUMERS": 1, "KILLS": 2}),
     Run("queue", {"PRODUCERS": 2, "CONSUMERS": 2, "KILLS": 1}),
+    Run("queue", {"PRODUCERS": 2, "CONSUMERS": 2, "KILLS": 2, "SWEEPS": 0}),
     Run("pool", {"WORKERS": 2, "TASKS": 2, "KILLS": 1}, short=True),
     Run("pool", {"WORKERS": 2, "TASKS": 3, "KILLS": 2}),
 ]
