@@ -45,6 +45,7 @@ class _PipeSimpleQueue(queues.SimpleQueue):
 
 class _HandledPool(pool.Pool):
     _pool = _state = _ctx = _processes = _initializer = _initargs = _maxtasksperchild = _terminate = _cache = None
+    _taskqueue = None
 
     def __init__(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, context=None):
         super().__init__(processes, initializer, initargs, maxtasksperchild, context or _default_context.get_context())

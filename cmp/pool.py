@@ -21,6 +21,7 @@ from multiprocessing.pool import (
 )
 
 from ._core import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult, Pool
+from .handfed import open_up
 from .seams import namesake, watch_subclasses
 
 __all__ = ["Pool", "ThreadPool"]
@@ -31,6 +32,7 @@ _also_here = (CLOSE, INIT, RUN, TERMINATE, MaybeEncodingError, RemoteTraceback, 
 _also_here += (IMapUnorderedIterator, MapResult, mapstar, rebuild_exc, starmapstar)  # as in the stdlib
 __getattr__ = namesake("pool")
 watch_subclasses(Pool)
+open_up()
 
 
 class WorkerLostError(ProcessError):

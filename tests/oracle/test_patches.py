@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing.pool
 import multiprocessing.process
 import os
+import sys
 
 import pytest
 
@@ -75,3 +77,51 @@ def test_fork_of_others_starts_the_children(mp, pipe, monkeypatch):
     process.start()
     process.join()
     assert os.read(pipe[0], 100) == b"forking child "
+
+
+# ---- functions that people add to Pool ----
+
+
+def lazy_starmap(self, func, iterable, chunksize=1):
+    """As it goes round: starmap with the laziness of imap."""
+    self._check_running()
+    pool = sys.modules[f"{type(self).__module__.partition('.')[0]}.pool"]
+    result = pool.IMapIterator(self)
+    batches = pool.Pool._get_tasks(func, iterable, chunksize)
+    tasks = self._guarded_task_generation(result._job, pool.starmapstar, batches)
+    self._taskqueue.put((tasks, result._set_length))
+    return (item for chunk in result for item in chunk)
+
+
+@pytest.fixture
+def lazy(mp, monkeypatch):
+    monkeypatch.setattr(mp.pool.Pool, "lazy_starmap", lazy_starmap, raising=False)
+    with mp.get_context("fork").Pool(2) as pool:
+        yield pool
+        pool.terminate()
+        pool.join()
+
+
+@pytest.mark.parametrize("chunksize", [1, 4])
+def test_starmap_that_is_lazy_may_be_added_to_pool(lazy, chunksize):
+    assert list(lazy.lazy_starmap(pow, [(n, 2) for n in range(10)], chunksize)) == [n * n for n in range(10)]
+    assert list(lazy.lazy_starmap(pow, [])) == []
+
+
+def test_added_starmap_raises_what_a_task_or_the_iterable_raises(lazy):
+    results = lazy.lazy_starmap(divmod, [(6, 3), (1, 0)])
+    assert next(results) == (2, 0)
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    with pytest.raises(KeyError):
+        list(lazy.lazy_starmap(pow, ({}[n] for n in range(3))))
+
+
+def test_tasks_that_wait_can_be_counted(lazy):
+    for _ in range(3):
+        lazy.apply(abs, (1,))
+    lazy.close()
+    lazy.join()
+    assert (lazy._taskqueue.qsize(), lazy._taskqueue.empty()) == (0, True)
+    with pytest.raises(ValueError, match="Pool not running"):
+        lazy.lazy_starmap(pow, [])

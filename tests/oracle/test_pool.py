@@ -131,7 +131,7 @@ def test_exception_has_the_remote_traceback_as_its_cause(mp, pool):
     with pytest.raises(KeyError) as caught:
         pool.apply(fail, (5,))
     assert type(caught.value.__cause__) is mp.pool.RemoteTraceback
-    assert 'raise KeyError(x)' in caught.value.__cause__.tb
+    assert "raise KeyError(x)" in caught.value.__cause__.tb
     assert re.match(r'\n"""\nTraceback \(most recent call last\):\n', str(caught.value.__cause__))
 
 

@@ -17,9 +17,9 @@ OWN = ("context", "managers", "pool", "queues", "shared_memory", "synchronize")
 # What only the standard library's implementation has: handler threads, a feeder, a pipe, semaphores' names. A class
 # that is derived from ours and asks for these gets that implementation (test_subclasses.py).
 INSIDES = {
-    "Pool": "_get_sentinels _get_tasks _get_worker_sentinels _guarded_task_generation _handle_results _handle_tasks"
+    "Pool": "_get_sentinels _get_worker_sentinels _handle_results _handle_tasks"
     " _handle_workers _help_stuff_finish _join_exited_workers _maintain_pool _map_async _repopulate_pool_static"
-    " _setup_queues _terminate_pool _wait_for_updates _wrap_exception _check_running",
+    " _setup_queues _terminate_pool _wait_for_updates _wrap_exception",
     "ApplyResult": "_set",
     "AsyncResult": "_set",
     "MapResult": "_set",

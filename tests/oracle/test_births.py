@@ -1,0 +1,165 @@
+"""What a child has from its parent and what not, how processes are numbered, and in which order a program ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+from support.places import child_environment
+
+
+def in_child(mp, function, *args):
+    """What the function returns in a forked child."""
+    context = mp.get_context("fork")
+    results = context.SimpleQueue()
+    process = context.Process(target=lambda: results.put(function(*args)))
+    process.start()
+    value = results.get()
+    process.join()
+    results.close()
+    assert process.exitcode == 0
+    return value
+
+
+def program(mp, text, *options):
+    """Runs a program that knows the implementation under test as `mp`."""
+    head = f"import {mp.__name__} as mp, os, sys\n"
+    command = [sys.executable, *options, "-c", head + text]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, env=child_environment())
+
+
+# ---- what a child has ----
+
+
+def test_signal_handlers_and_the_wakeup_descriptor_are_inherited(mp):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer)
+    handler = signal.signal(signal.SIGUSR1, lambda *args: None)
+    try:
+        there = in_child(mp, lambda: (signal.set_wakeup_fd(-1), callable(signal.getsignal(signal.SIGUSR1))))
+        assert there == (writer, True)
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_pending_signals_stay_with_the_parent(mp):
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    handler = signal.signal(signal.SIGUSR2, lambda *args: None)
+    try:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        there = in_child(mp, lambda: (signal.SIGUSR2 in signal.sigpending(), signal.pthread_sigmask(0, ())))
+        assert there == (False, blocked | {signal.SIGUSR2})
+        assert signal.SIGUSR2 in signal.sigpending()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGUSR2, handler)
+
+
+def test_random_numbers_differ_in_each_child(mp):
+    assert len({in_child(mp, random.getrandbits, 64) for _ in range(3)} | {random.getrandbits(64)}) == 4
+
+
+def test_workers_inherit_the_handler_of_sigterm(mp):
+    handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with mp.get_context("fork").Pool(1) as pool:
+            assert pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_IGN
+            pool.close()
+            pool.join()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def test_what_c_has_buffered_is_printed_once(mp):
+    done = program(
+        mp,
+        "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.printf(b'from C\\n')\n"
+        "p = mp.get_context('fork').Process(target=lambda: libc.fflush(None)); p.start(); p.join()\n",
+    )
+    # The standard library flushes Python's streams only: it prints C's twice.
+    assert done.stdout.count("from C") == (1 if mp.__name__ == "cmp" else 2)
+
+
+# ---- numbers and names ----
+
+
+def test_processes_workers_and_managers_are_numbered_together(mp):
+    done = program(
+        mp,
+        "ctx = mp.get_context('fork')\n"
+        "names = [ctx.Process().name]\n"
+        "with ctx.Pool(2) as pool: names += [w.name for w in pool._pool]; pool.close(); pool.join()\n"
+        "with ctx.Manager() as m: names.append(m._process.name)\n"
+        "names.append(mp.Process().name)\n"
+        "print(*names)\n",
+    )
+    assert done.stdout.split() == [
+        *("ForkProcess-1", "ForkPoolWorker-2", "ForkPoolWorker-3", "SyncManager-4", "Process-5")
+    ]
+
+
+# ---- ends ----
+
+
+def test_program_ends_its_daemons_and_waits_for_the_others(mp):
+    done = program(
+        mp,
+        "import atexit, time\nfrom multiprocessing import util\nctx = mp.get_context('fork')\n"
+        "r, w = os.pipe()\n"
+        "def others():\n    os.read(r, 1); os.write(1, b'other done\\n')\n"
+        "ctx.Process(target=time.sleep, args=(600,), daemon=True).start()\n"
+        "ctx.Process(target=others).start()\n"
+        "def say(what): os.write(1, what + b'\\n')\n"
+        "util.Finalize(None, say, (b'early',), exitpriority=15)\n"
+        "util.Finalize(None, say, (b'late',), exitpriority=-5)\n"
+        "util.Finalize(None, os.write, (w, b'x'), exitpriority=1)\n",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert (lines[0], lines[-1], sorted(lines)) == ("early", "late", ["early", "late", "other done"])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python forks at its end before 3.12")
+def test_start_is_refused_when_the_interpreter_ends(mp):
+    done = program(
+        mp,
+        "p = mp.get_context('fork').Process(target=print)\n"
+        "class Late:\n"
+        "    def __del__(self, p=p, write=os.write):\n"
+        "        try: p.start()\n"
+        "        except BaseException as e: write(1, str(e).encode())\n"
+        "late = Late()\n",
+    )
+    # The standard library may come no further than to its import of what forks.
+    imports_no_more = "sys.meta_path is None, Python is likely shutting down"
+    assert done.stdout in ("can't fork at interpreter shutdown", imports_no_more)
+
+
+# ---- locks of shared values ----
+
+
+def test_arrays_and_values_have_a_lock_of_their_context(mp):
+    for method in ("fork", "spawn"):
+        context = mp.get_context(method)
+        array, value = context.Array("i", 2), context.Value("i", 1)
+        assert type(array.get_lock()) is type(context.RLock()) is type(value.get_lock())
+        with array.get_lock(), value.get_lock(), array:
+            array[1] = value.value
+        mine = context.Lock()
+        assert context.Array("i", 2, lock=mine).get_lock() is mine
+        assert list(array) == [0, 1]
+        assert not hasattr(context.Value("i", 1, lock=False), "get_lock")
+
+
+def test_current_process_is_one_for_all(mp):
+    assert mp.current_process() is multiprocessing.current_process()
+    assert in_child(mp, lambda: mp.current_process().name == multiprocessing.current_process().name)
