@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+import cmp
+
 pytestmark = pytest.mark.timeout(90)
 
 BLOCKED = """
@@ -90,3 +92,13 @@ def test_control_c_wakes_a_main_thread_that_sleeps_beside_an_idle_pool():
             if program.poll() is None:
                 os.killpg(program.pid, signal.SIGKILL)
                 program.communicate()
+
+
+def blocked_signals():
+    return sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_worker_that_replaces_another_takes_signals(method):
+    with cmp.get_context(method).Pool(1, maxtasksperchild=1) as pool:
+        assert [pool.apply(blocked_signals) for _ in range(3)] == [[], [], []]

@@ -12,5 +12,8 @@ void cmp_sigmask_block(void);
 /* It takes those again that it took before; nothing where none were blocked. Also for a child that such a thread has
  * forked. Async-signal-safe. */
 void cmp_sigmask_unblock(void);
+/* For a process that was started by way of a new program: if that began with the mask of a helper thread, nothing is
+ * blocked from now on. */
+void cmp_sigmask_open(void);
 
 #endif

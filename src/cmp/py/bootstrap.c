@@ -1,6 +1,7 @@
 #include "py/bootstrap.h"
 
 #include "os/lifeline.h"
+#include "os/sigmask.h"
 #include "py/books.h"
 #include "py/fork.h"
 #include "py/parent.h"
@@ -262,6 +263,7 @@ static int become_spawned(struct cmpy_state *state, PyObject *process, PyObject 
     PyObject *pid = PyObject_GetAttr(process, state->str._parent_pid);
     PyObject *parent = NULL, *done = NULL;
     int code = -1;
+    cmp_sigmask_open();
     if (class == NULL || name == NULL || pid == NULL) goto out;
     if (take_lifeline_if_spawned(state, process, pid, sentinel) < 0) goto out;
     parent = PyObject_CallFunctionObjArgs(class, name, pid, sentinel, NULL);

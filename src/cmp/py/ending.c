@@ -32,6 +32,13 @@ static void look_for_signals(struct interruption *interruption)
     note(interruption);
 }
 
+static void shut(struct cmpy_engine *engine)
+{
+    Py_BEGIN_ALLOW_THREADS
+    (void)cmp_queue_shutdown(&engine->tasks, true, cmp_now_ns() + SHUTDOWN_NS);
+    Py_END_ALLOW_THREADS
+}
+
 /* --- the workers --- */
 
 /* All that were started and are not settled. NULL: no memory. */
@@ -112,6 +119,7 @@ void cmpy_ending_disband(struct cmpy_engine *engine)
 {
     struct interruption interruption = {0};
     PyErr_Fetch(&interruption.type, &interruption.value, &interruption.trace);
+    shut(engine); /* a worker whose start was interrupted right after the fork is known to nobody: it leaves by itself */
     disband(engine, &interruption);
     PyErr_Restore(interruption.type, interruption.value, interruption.trace);
 }
@@ -143,9 +151,7 @@ int cmpy_ending_run(struct cmpy_engine *engine)
     engine->pins++;
     (void)cmpy_lead_drain(engine); /* what was done in time is done */
     note(&interruption);
-    Py_BEGIN_ALLOW_THREADS
-    (void)cmp_queue_shutdown(&engine->tasks, true, cmp_now_ns() + SHUTDOWN_NS);
-    Py_END_ALLOW_THREADS
+    shut(engine);
     cmpy_engine_end_all(engine, NULL);
     await_starts(engine, &interruption);
     disband(engine, &interruption);

@@ -63,7 +63,6 @@ struct cmpy_engine {
     PyObject *process_factory, *ctx;       /* how workers are made: py/roster.c */
     PyObject *initializer, *initargs, *maxtasks;
     PyObject *pool_list;                   /* Pool._pool */
-    bool forks;                            /* workers are forked, and not started through a new program */
     Py_ssize_t nprocesses;
     uint32_t nslots;
     struct cmpy_worker *workers;           /* nslots of them */

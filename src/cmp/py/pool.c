@@ -96,15 +96,6 @@ static PyObject *make_finalizer(Pool *self)
     return finalizer;
 }
 
-static bool is_fork_context(PyObject *ctx)
-{
-    PyObject *name = PyObject_GetAttrString(ctx, "_name");
-    bool is = name != NULL && PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "fork") == 0;
-    Py_XDECREF(name);
-    PyErr_Clear();
-    return is;
-}
-
 static int make_engine(Pool *self, Py_ssize_t size)
 {
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
@@ -121,7 +112,6 @@ static int make_engine(Pool *self, Py_ssize_t size)
     engine->maxtasks = Py_NewRef(self->maxtasks);
     engine->pool_list = Py_NewRef(self->list);
     engine->nprocesses = size;
-    engine->forks = is_fork_context(self->ctx);
     engine->wake_fd = engine->process_factory == NULL ? -1 : cmpy_supervisor_reserve();
     if (engine->wake_fd < 0) {
         Py_DECREF(engine);

@@ -1,7 +1,6 @@
 #include "py/roster.h"
 
 #include "os/clock.h"
-#include "os/sigmask.h"
 #include "py/lead.h"
 #include "py/parcel.h"
 #include "py/processes.h"
@@ -87,11 +86,7 @@ static int start_one(struct cmpy_engine *engine, struct recruit *recruit)
     struct cmpy_state *state = engine->state;
     struct cmpy_worker *worker = &engine->workers[recruit->slot];
     PyObject *process = recruit->process;
-    /* What starts through a new program would begin with the supervisor's mask of signals. */
-    bool open_minded = !engine->forks && cmpy_supervisor_is_me();
-    if (open_minded) cmp_sigmask_unblock();
     PyObject *started = PyObject_CallMethodNoArgs(process, state->str.start);
-    if (open_minded) cmp_sigmask_block();
     if (started == NULL) {
         undo_start(state, process);
         return -1;
