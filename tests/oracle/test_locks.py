@@ -15,24 +15,10 @@ import time
 import weakref
 
 import pytest
+from support.waiting import LONG_S, SHORT_S, finish, wait_until
 
-LONG_S = 20  # nobody waits that long unless something is broken
-SHORT_S = 0.1
 METHODS = ["fork", "spawn", "forkserver"]
 SHARED_WITH_SPAWN = "A SemLock created in a fork context is being shared with a process in a spawn context."
-
-
-def finish(*processes):
-    for process in processes:
-        process.join(LONG_S)
-        assert process.exitcode == 0
-
-
-def wait_until(fact):
-    deadline = time.monotonic() + LONG_S
-    while not fact():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.001)
 
 
 def in_thread(function, *args):

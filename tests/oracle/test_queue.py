@@ -15,28 +15,13 @@ import traceback
 import weakref
 
 import pytest
-
-LONG_S = 20  # nobody waits that long unless something is broken
-SHORT_S = 0.1
+from support.waiting import LONG_S, SHORT_S, finish, wait_until
 
 
 @pytest.fixture(params=["Queue", "JoinableQueue"])
 def make(request, mp):
     """Makes a queue, of either kind that has a size."""
     return getattr(mp, request.param)
-
-
-def finish(*processes):
-    for process in processes:
-        process.join(LONG_S)
-        assert process.exitcode == 0
-
-
-def wait_until(fact):
-    deadline = time.monotonic() + LONG_S
-    while not fact():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.001)
 
 
 # --- one process ---

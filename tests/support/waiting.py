@@ -1,0 +1,25 @@
+"""How tests wait for other processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+LONG_S = 20  # nobody waits that long unless something is broken
+SHORT_S = 0.1
+
+
+def finish(*processes: BaseProcess) -> None:
+    """Waits for their ends, which have to be good ones."""
+    for process in processes:
+        process.join(LONG_S)
+        assert process.exitcode == 0
+
+
+def wait_until(fact: Callable[[], object]) -> None:
+    """Looks again and again until it is true."""
+    deadline = time.monotonic() + LONG_S
+    while not fact():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.001)
