@@ -433,7 +433,7 @@ def test_a_child_touches_few_pages():
     """Copy-on-write faults are most of what a child costs, and a steadier measure than time."""
     done = subprocess.run([sys.executable, "-c", COST], capture_output=True, text=True, env=child_environment())
     bare, ours, theirs = map(float, done.stdout.split())
-    assert ours - bare < 90
+    assert ours - bare < 100
     assert (ours - bare) * 1.6 < theirs - bare
 
 
