@@ -33,8 +33,8 @@ def start(function: Callable, *args: object, seconds: float = 40, **how: object)
         tests=str(TESTS), file=inspect.getsourcefile(function), name=function.__name__, args=args, seconds=seconds
     )
     environment = places.child_environment(**how.pop("env", {}))
-    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True, **how}
-    return subprocess.Popen([sys.executable, "-c", source], env=environment, **how)
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": places.BUILT, **how}
+    return subprocess.Popen([sys.executable, "-c", source], env=environment, text=True, start_new_session=True, **how)
 
 
 def finish(process: subprocess.Popen, seconds: float = 50) -> tuple[str, str]:

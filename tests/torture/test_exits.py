@@ -69,7 +69,7 @@ def run(program: str) -> tuple[int, str]:
         text=True,
         start_new_session=True,
         env=places.child_environment(),
-        cwd=places.ROOT,
+        cwd=places.BUILT,
     )
     try:
         output, _ = alone.finish(process, 40)
