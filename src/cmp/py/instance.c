@@ -9,7 +9,7 @@
 /* 0: the class has none yet. */
 static unsigned int version_of(PyTypeObject *type)
 {
-#ifdef Py_TPFLAGS_VALID_VERSION_TAG
+#if PY_VERSION_HEX < 0x030d0000 /* later the flag is there, but means nothing */
     if (!PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
 #endif
     return (unsigned int)type->tp_version_tag;
