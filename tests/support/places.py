@@ -22,7 +22,9 @@ or build it in the tree:   python setup.py build_ext --inplace
 def make_cmp_importable() -> None:
     """An in-place build wins; without one the clone's own folder must not hide the installed package."""
     elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
-    sys.path[:] = [str(BUILT), *elsewhere] if BUILT_IN_PLACE else elsewhere
+    # Of another build's clone the tests themselves are needed, which spawned children import as modules.
+    tests = [] if BUILT == ROOT else [str(ROOT)]
+    sys.path[:] = [str(BUILT), *elsewhere, *tests] if BUILT_IN_PLACE else elsewhere
     try:
         import cmp._core  # noqa: F401
     except ImportError as error:
