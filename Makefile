@@ -74,10 +74,11 @@ asan-py: $(VENV)/.ready  ## the extension under AddressSanitizer and UBSan: make
 	@mkdir -p $(ASAN_OUT) && rm -f $(ASAN_OUT)/log.*
 	CC=gcc CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" LDFLAGS="-fsanitize=address,undefined" \
 	    $(PY) setup.py -q build --build-base $(ASAN_OUT) --build-lib $(ASAN_OUT)/lib 2>$(ASAN_OUT)/build.log
-	CMP_BUILD=$(ASAN_OUT)/lib UBSAN_OPTIONS=print_stacktrace=1:log_path=$(ASAN_OUT)/log \
+	cd $(ASAN_OUT)/lib && CMP_BUILD=$(ASAN_OUT)/lib UBSAN_OPTIONS=print_stacktrace=1:log_path=$(ASAN_OUT)/log \
 	    ASAN_OPTIONS=detect_leaks=0:handle_segv=0:log_path=$(ASAN_OUT)/log \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    $(PY) -m pytest -q -p no:cacheprovider --timeout 240 $(ASAN_TESTS) \
+	    $(abspath $(PY)) -m pytest -q -p no:cacheprovider --timeout 240 -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR) \
+	    $(addprefix $(CURDIR)/,$(ASAN_TESTS)) \
 	    -k "not gives_the_memory_back and not fed_from_an_endless_iterable"
 	@! ls $(ASAN_OUT)/log.* 2>/dev/null || { cat $(ASAN_OUT)/log.*; exit 1; }
 
