@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import alone, works
 
-NEWNS, PRIVATE, RECURSIVE, READ_ONLY = 0x00020000, 1 << 18, 1 << 14, 1
+NEWNS, PRIVATE, RECURSIVE, BIND, REMOUNT, READ_ONLY = 0x00020000, 1 << 18, 1 << 14, 1 << 12, 1 << 5, 1
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -19,9 +19,23 @@ def unshare() -> bool:
     return libc.unshare(NEWNS) == 0 and libc.mount(b"none", b"/", None, ctypes.c_ulong(PRIVATE | RECURSIVE), None) == 0
 
 
-def mount(place: str, options: str, flags: int = 0) -> None:
-    if libc.mount(b"tmpfs", place.encode(), b"tmpfs", ctypes.c_ulong(flags), options.encode()) != 0:
+def mount(source: str, place: str, options: str, flags: int) -> None:
+    if libc.mount(source.encode(), place.encode(), b"tmpfs", ctypes.c_ulong(flags), options.encode()) != 0:
         raise OSError(ctypes.get_errno(), f"mount {place}")
+
+
+def cover(place: str, options: str = "", flags: int = 0) -> None:
+    """Mounts an empty file system there. What runs here stays in its place, should that be below."""
+    wanted = [os.path.realpath(path) for path in (Path(works.__file__).parents[2], sys.prefix, sys.base_prefix)]
+    kept = {path: os.open(path, os.O_PATH) for path in wanted if path.startswith(place + "/")}
+    mount("tmpfs", place, options, 0)
+    for path, descriptor in kept.items():
+        if not os.path.isdir(path):  # nor in one that is back already
+            os.makedirs(path)
+            mount(f"/proc/self/fd/{descriptor}", path, "", BIND | RECURSIVE)
+        os.close(descriptor)
+    if flags:
+        mount("tmpfs", place, options, REMOUNT | flags)
 
 
 def do_everything(but: tuple[str, ...] = ()) -> None:
@@ -37,13 +51,13 @@ STDLIBS_FILES = ("value",)
 
 def without_shm() -> None:
     assert unshare()
-    mount("/dev/shm", "", READ_ONLY)
+    cover("/dev/shm", "", READ_ONLY)
     do_everything(but=STDLIBS_FILES)
 
 
 def with_full_shm() -> None:
     assert unshare()
-    mount("/dev/shm", "size=4k")
+    cover("/dev/shm", "size=4k")
     try:
         Path("/dev/shm/full").write_bytes(bytes(5000))
     except OSError:
@@ -53,8 +67,8 @@ def with_full_shm() -> None:
 
 def with_full_tmp() -> None:
     assert unshare()
-    mount("/tmp", "size=4k,nr_inodes=64")
-    mount("/dev/shm", "size=4k")
+    cover("/tmp", "size=4k,nr_inodes=64")
+    cover("/dev/shm", "size=4k")
     for place in ("/tmp/full", "/dev/shm/full"):
         try:
             Path(place).write_bytes(bytes(5000))
@@ -69,7 +83,7 @@ def with_nowhere_to_write() -> None:
     assert unshare()
     for place in ("/tmp", "/dev/shm", "/var/tmp", "/usr/tmp"):
         if os.path.isdir(place):
-            mount(place, "", READ_ONLY)
+            cover(place, "", READ_ONLY)
     os.chdir("/proc")
     do_everything(but=(*STDLIBS_FILES, "manager"))
     with alone.NothingLeft():

@@ -4,6 +4,7 @@
 #include "py/engine.h"
 #include "py/reader.h"
 #include "shm/block.h"
+#include "shm/condition.h"
 #include "shm/lockword.h"
 #include "shm/queue_layout.h"
 #include "shm/segment_layout.h"
@@ -105,7 +106,8 @@ static PyObject *health_of_cell(struct cmp_cell *cell, bool sweep)
     struct people people;
     unsigned tickets = 0;
     Py_BEGIN_ALLOW_THREADS
-    if (sweep) cmp_cell_sweep(cell);
+    if (sweep && shm->kind == CMP_CELL_CONDITION) cmp_condition_sweep(cell);
+    else if (sweep) cmp_cell_sweep(cell);
     people = count_people(&cell->members);
     Py_END_ALLOW_THREADS
     for (unsigned i = 0; i < CMP_CELL_TICKETS; i++)

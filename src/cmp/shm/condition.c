@@ -70,14 +70,19 @@ static void pass_on(struct cmp_cell *cell)
     }
 }
 
+void cmp_condition_sweep(struct cmp_cell *cell)
+{
+    pass_on(cell);
+    cmp_cell_sweep(cell);
+}
+
 void cmp_condition_enter(struct cmp_condition_wait *wait, struct cmp_cell *cell)
 {
     struct cmp_cell_shm *shm = cell->shm;
     cmp_owner me = cmp_members_me(&cell->members);
     struct cmp_ticket_shm *ticket = claim(shm, me);
     if (ticket == NULL) {
-        pass_on(cell);
-        cmp_cell_sweep(cell);
+        cmp_condition_sweep(cell);
         ticket = claim(shm, me);
     }
     *wait = (struct cmp_condition_wait){.cell = cell, .ticket = ticket};

@@ -43,6 +43,9 @@ bool cmp_condition_leave(struct cmp_condition_wait *wait);
 /* Notifies the `most` that wait longest, and gives how many there were. */
 uint64_t cmp_condition_notify(struct cmp_cell *cell, uint64_t most);
 
+/* Takes back what the dead hold, after handing on the notifications that reached them. */
+void cmp_condition_sweep(struct cmp_cell *cell);
+
 /* How many wait, the dead that were not met yet included. */
 uint32_t cmp_condition_waiting(const struct cmp_cell *cell);
 
