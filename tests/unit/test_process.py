@@ -445,3 +445,43 @@ def test_the_popen_object_offers_what_the_books_ask_for(blocked):
     assert popen.duplicate_for_child(7) == 7
     popen.terminate()
     assert popen.wait() == popen.poll() == popen.returncode == -signal.SIGTERM
+
+
+STARTS_AMONG_FLUSHES = """
+import cmp, fcntl, os, sys, threading, time
+end, start = os.pipe()
+fcntl.fcntl(start, fcntl.F_SETPIPE_SZ, 4096)
+os.set_blocking(start, False)
+while True:
+    try:
+        os.write(start, b".")
+    except BlockingIOError:
+        break
+os.set_blocking(start, True)
+sys.stdout = open(start, "w")
+sys.stdout.write("pending")
+
+def run(process):
+    process.start()
+    process.join()
+
+def sleeps(thread):
+    with open(f"/proc/self/task/{thread.native_id}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] == "S"
+
+threads = [threading.Thread(target=run, args=(cmp.Process(),), daemon=True) for _ in range(3)]
+for thread in threads:
+    thread.start()
+while not all(map(sleeps, threads)):
+    time.sleep(0.01)
+threading.Thread(target=lambda: [os.read(end, 4096) for _ in iter(int, 1)], daemon=True).start()
+for thread in threads:
+    thread.join(20)
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+
+
+def test_threads_that_start_processes_while_stdout_is_full_leave_no_child_behind_its_lock():
+    """One thread's flush waits in write(), the others' for the stream's lock, and whoever goes on forks."""
+    program = [sys.executable, "-c", STARTS_AMONG_FLUSHES]
+    assert subprocess.run(program, timeout=50, env=child_environment()).returncode == 0

@@ -1,5 +1,6 @@
 #include "py/fork.h"
 
+#include "os/forkepoch.h"
 #include "os/sigmask.h"
 
 #include <stdio.h>
@@ -89,6 +90,43 @@ pid_t cmpy_fork(struct cmpy_state *state)
     Py_DECREF(result);
     if (pid == 0) cmp_sigmask_unblock();
     return pid;
+}
+
+/* Read and written with the GIL. In a child it is anybody's who has not come along, so each process makes its own. */
+static struct {
+    PyThread_type_lock lock;
+    uint32_t epoch;       /* of the process that made it */
+    unsigned long holder; /* a thread's ident; 0: nobody */
+} turn;
+
+#define TURN_US (1000 * 1000)
+
+int cmpy_turn_take(void)
+{
+    unsigned long me = PyThread_get_thread_ident();
+    if (turn.epoch != cmp_fork_epoch()) {
+        turn.lock = PyThread_allocate_lock();
+        turn.epoch = cmp_fork_epoch();
+        turn.holder = 0;
+    }
+    if (turn.lock == NULL || turn.holder == me) return 0;
+    PyLockStatus taken = PyThread_acquire_lock_timed(turn.lock, 0, 0);
+    while (taken != PY_LOCK_ACQUIRED) {
+        Py_BEGIN_ALLOW_THREADS
+        taken = PyThread_acquire_lock_timed(turn.lock, TURN_US, 1);
+        Py_END_ALLOW_THREADS
+        if (taken == PY_LOCK_FAILURE) return 0;
+        if (taken == PY_LOCK_INTR && PyErr_CheckSignals() < 0) return -1;
+    }
+    turn.holder = me;
+    return 1;
+}
+
+void cmpy_turn_give(int taken)
+{
+    if (taken <= 0) return;
+    turn.holder = 0;
+    PyThread_release_lock(turn.lock);
 }
 
 static int flush_stream(struct cmpy_state *state, const char *name)

@@ -278,13 +278,8 @@ static void keep_parents_ends(struct popen *self, struct pipes *pipes)
     self->childs_sentinel = pipes->parent[1];
 }
 
-static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)
+static int flush_and_fork(struct popen *self, struct cmpy_state *state, PyObject *process)
 {
-    struct popen *self = (struct popen *)op;
-    static char *keywords[] = {"process_obj", NULL};
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(op));
-    PyObject *process;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Popen", keywords, &process)) return -1;
     if (cmpy_flush_streams(state) < 0) return -1;
     if (cmpy_cradle_make(state, process) < 0) return -1;
     int lifeline = cmpy_wants_lifeline(state, process);
@@ -303,6 +298,18 @@ static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)
     keep_parents_ends(self, &pipes);
     self->pid = pid;
     return 0;
+}
+
+static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"process_obj", NULL};
+    PyObject *process;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Popen", keywords, &process)) return -1;
+    int turn = cmpy_turn_take();
+    if (turn < 0) return -1;
+    int code = flush_and_fork((struct popen *)op, cmpy_state_of_type(Py_TYPE(op)), process);
+    cmpy_turn_give(turn);
+    return code;
 }
 
 static int popen_traverse(struct popen *self, visitproc visit, void *arg)
