@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import cmp
+import cmp.pool  # which completes the class
 from cmp import _core
 
 STUB = ast.parse(Path(cmp.__file__).with_name("_core.pyi").read_text())
