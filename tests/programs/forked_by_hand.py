@@ -40,7 +40,7 @@ if __name__ == "__main__":
     print(queue.get(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     process.join()
     with multiprocessing.Pool(2) as pool:
-        print(pool.map(ask_python, range(4)))
+        print(pool.map(ask_python, range(4)), flush=True)  # or a thread's child may inherit the stream's lock
     threads = [threading.Thread(target=start_and_join, args=(queue, n)) for n in range(5)]
     for thread in threads:
         thread.start()
