@@ -8,6 +8,7 @@
 #include "shm/sweep.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -570,8 +571,11 @@ TEST(lost_descriptor_leaves_what_there_is_usable)
 
 /* --- many at once --- */
 
+#define CHURNERS 4
+
 struct shared_box {
     _Atomic cmp_ref slots[16];
+    _Atomic int ended;
 };
 
 static void churn(int number, void *arg)
@@ -599,13 +603,17 @@ static void churn(int number, void *arg)
         CHECK_EQ(payload[0], other);
         cmp_block_free(own, other);
     }
+    /* What lies in the box is still held by whoever put it there: had one gone, a sweep would free it under the others'
+     * hands. */
+    (void)cmp_rmw(fetch_add, &box->ended, 1, acq_rel, "test.ended");
+    while (cmp_load(&box->ended, acquire) < CHURNERS) (void)sched_yield();
 }
 
 TEST(no_block_is_ever_in_two_hands)
 {
     fresh();
     struct shared_box *box = test_shared(sizeof *box);
-    test_together(4, TEST_TSAN, churn, box);
+    test_together(CHURNERS, TEST_TSAN, churn, box);
     for (int i = 0; i < 16; i++) {
         cmp_ref block = cmp_load(&box->slots[i], relaxed);
         if (block != 0) cmp_block_free(&segment, block);
