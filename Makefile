@@ -18,6 +18,7 @@ $(VENV)/.ready: pyproject.toml
 
 build: $(VENV)/.ready  ## build cmp._core in place
 	@$(PY) setup.py -q build_ext --inplace
+	@$(PY) -m compileall -q cmp
 
 test: build  ## run the tests (C layers' and Python's)
 	$(PY) -m pytest -q

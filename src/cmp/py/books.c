@@ -39,3 +39,17 @@ int cmpy_books_cleanup(struct cmpy_state *state)
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
+
+int cmpy_stdlib_call(PyObject *globals, const char *name)
+{
+    PyObject *function = PyDict_GetItemString(globals, name); /* borrowed */
+    if (function == NULL) {
+        PyErr_Format(PyExc_RuntimeError, "multiprocessing needs %s, which this Python lacks", name);
+        return -1;
+    }
+    Py_INCREF(function);
+    PyObject *result = PyObject_CallNoArgs(function);
+    Py_DECREF(function);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}

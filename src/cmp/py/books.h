@@ -14,4 +14,8 @@ int cmpy_books_discard_child(struct cmpy_state *state, PyObject *process);
 /* multiprocessing.process._cleanup(): polls all children and drops those that have ended. */
 int cmpy_books_cleanup(struct cmpy_state *state);
 
+/* Calls a function without arguments that the stdlib's multiprocessing.util or threading must have. -1 with what it
+ * raised. */
+int cmpy_stdlib_call(PyObject *globals, const char *name);
+
 #endif

@@ -4,6 +4,7 @@
 #include "py/ending.h"
 #include "py/farewell.h"
 #include "py/lead.h"
+#include "py/poolinit.h"
 #include "py/roster.h"
 #include "py/supervisor.h"
 #include "py/wait.h"
@@ -11,15 +12,12 @@
 #include <stddef.h>
 #include <structmember.h>
 
-/* Slots beyond the pool's size: for the dead not yet settled, and for users that raise _processes. */
-#define SPARE_SLOTS 64
-
 static bool state_is(const Pool *self, const char *name)
 {
     return self->state != NULL && PyUnicode_Check(self->state) && PyUnicode_CompareWithASCIIString(self->state, name) == 0;
 }
 
-static int set_state(Pool *self, const char *name)
+int cmpy_pool_set_state(Pool *self, const char *name)
 {
     PyObject *state = PyUnicode_InternFromString(name);
     if (state == NULL) return -1;
@@ -38,128 +36,6 @@ int cmpy_pool_check_running(const Pool *self)
     return self->engine->last_words == NULL ? 0 : cmpy_engine_raise_last_words(self->engine);
 }
 
-/* --- making --- */
-
-static PyObject *default_of(const char *module_name, const char *function)
-{
-    PyObject *module = PyImport_ImportModule(module_name);
-    PyObject *value = module == NULL ? NULL : PyObject_CallMethod(module, function, NULL);
-    Py_XDECREF(module);
-    return value;
-}
-
-/* The checks and messages of the stdlib, in its order. */
-static int check_arguments(Pool *self, Py_ssize_t *size)
-{
-    *size = PyNumber_AsSsize_t(self->processes, PyExc_OverflowError);
-    if (*size == -1 && PyErr_Occurred()) return -1;
-    if (*size < 1) {
-        PyErr_SetString(PyExc_ValueError, "Number of processes must be at least 1");
-        return -1;
-    }
-    if (self->maxtasks != Py_None) {
-        int positive = PyLong_Check(self->maxtasks) ? PyObject_RichCompareBool(self->maxtasks, Py_False, Py_GT) : 0;
-        if (positive < 0) return -1;
-        if (!positive) {
-            PyErr_SetString(PyExc_ValueError, "maxtasksperchild must be a positive int or None");
-            return -1;
-        }
-    }
-    if (self->initializer != Py_None && !PyCallable_Check(self->initializer)) {
-        PyErr_SetString(PyExc_TypeError, "initializer must be a callable");
-        return -1;
-    }
-    return 0;
-}
-
-/* What goes wrong while workers are made leaves none behind. */
-static void undo(Pool *self)
-{
-    struct cmpy_engine *engine = self->engine;
-    engine->ended = true; /* its finalizer, if there is one, finds nothing to do */
-    cmpy_ending_disband(engine);
-    if (self->list != NULL) (void)PyList_SetSlice(self->list, 0, PyList_GET_SIZE(self->list), NULL);
-    for (uint32_t i = 0; i < engine->nslots; i++) Py_CLEAR(engine->workers[i].process);
-    cmpy_supervisor_unreserve();
-}
-
-/* util.Finalize(self, _end_pool, args=(engine,), exitpriority=15) */
-static PyObject *make_finalizer(Pool *self)
-{
-    struct cmpy_state *state = self->engine->state;
-    PyObject *type = PyDict_GetItemString(state->util_globals, "Finalize");
-    PyObject *positional = PyTuple_Pack(2, (PyObject *)self, state->end_pool_function), *finalizer = NULL;
-    PyObject *keywords = Py_BuildValue("{s(O)si}", "args", (PyObject *)self->engine, "exitpriority", 15);
-    if (type != NULL && positional != NULL && keywords != NULL) finalizer = PyObject_Call(type, positional, keywords);
-    Py_XDECREF(positional);
-    Py_XDECREF(keywords);
-    return finalizer;
-}
-
-static int make_engine(Pool *self, Py_ssize_t size)
-{
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    if (size > 1 << 20) {
-        PyErr_SetString(PyExc_ValueError, "Number of processes is too large");
-        return -1;
-    }
-    struct cmpy_engine *engine = cmpy_engine_create(state, (uint32_t)(2 * size + SPARE_SLOTS));
-    if (engine == NULL) return -1;
-    engine->process_factory = PyObject_GetAttrString((PyObject *)self, "Process");
-    engine->ctx = Py_NewRef(self->ctx);
-    engine->initializer = Py_NewRef(self->initializer);
-    engine->initargs = Py_NewRef(self->initargs);
-    engine->maxtasks = Py_NewRef(self->maxtasks);
-    engine->pool_list = Py_NewRef(self->list);
-    engine->nprocesses = size;
-    engine->wake_fd = engine->process_factory == NULL ? -1 : cmpy_supervisor_reserve();
-    if (engine->wake_fd < 0) {
-        Py_DECREF(engine);
-        return -1;
-    }
-    self->engine = engine;
-    return 0;
-}
-
-static int pool_init(Pool *self, PyObject *args, PyObject *kwargs)
-{
-    static char *names[] = {"processes", "initializer", "initargs", "maxtasksperchild", "context", NULL};
-    PyObject *processes = Py_None, *initializer = Py_None, *initargs = NULL, *maxtasks = Py_None, *ctx = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOOO:Pool", names, &processes, &initializer, &initargs, &maxtasks,
-                                     &ctx))
-        return -1;
-    if (self->engine != NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "a pool is initialized once");
-        return -1;
-    }
-    Py_ssize_t size;
-    int has_ctx = PyObject_IsTrue(ctx);
-    if (has_ctx < 0 || set_state(self, "INIT") < 0) return -1;
-    Py_XSETREF(self->list, PyList_New(0));
-    Py_XSETREF(self->ctx, has_ctx ? Py_NewRef(ctx) : default_of("cmp", "get_context"));
-    Py_XSETREF(self->processes, processes != Py_None ? Py_NewRef(processes) : default_of("cmp.pool", "default_size"));
-    Py_XSETREF(self->initializer, Py_NewRef(initializer));
-    Py_XSETREF(self->initargs, initargs != NULL ? Py_NewRef(initargs) : PyTuple_New(0));
-    Py_XSETREF(self->maxtasks, Py_NewRef(maxtasks));
-    if (self->list == NULL || self->ctx == NULL || self->processes == NULL || self->initargs == NULL) return -1;
-    if (check_arguments(self, &size) < 0 || make_engine(self, size) < 0) return -1;
-    int adopted = -1;
-    if (cmpy_roster_fill(self->engine) == 0) self->finalizer = make_finalizer(self);
-    if (self->finalizer != NULL) adopted = cmpy_supervisor_adopt(self->engine);
-    if (adopted == 0) return set_state(self, "RUN");
-    if (adopted < 0) {
-        undo(self);
-    } else {
-        PyObject *type, *value, *trace;
-        PyErr_Fetch(&type, &value, &trace);
-        if (cmpy_ending_run(self->engine) < 0) PyErr_Clear(); /* one Ctrl-C is told already */
-        PyErr_Restore(type, value, trace);
-    }
-    Py_CLEAR(self->finalizer);
-    Py_CLEAR(self->engine);
-    return -1;
-}
-
 /* --- the end --- */
 
 PyDoc_STRVAR(close_doc,
@@ -170,7 +46,7 @@ static PyObject *pool_close(Pool *self, PyObject *Py_UNUSED(ignored))
 {
     if (!state_is(self, "RUN")) Py_RETURN_NONE;
     if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return NULL;
-    if (set_state(self, "CLOSE") < 0) return NULL;
+    if (cmpy_pool_set_state(self, "CLOSE") < 0) return NULL;
     if (self->engine != NULL && self->engine->pool_state == CMPY_POOL_RUN) self->engine->pool_state = CMPY_POOL_CLOSE;
     cmpy_supervisor_kick();
     Py_RETURN_NONE;
@@ -183,7 +59,7 @@ PyDoc_STRVAR(terminate_doc,
 static PyObject *pool_terminate(Pool *self, PyObject *Py_UNUSED(ignored))
 {
     if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return NULL;
-    if (set_state(self, "TERMINATE") < 0) return NULL;
+    if (cmpy_pool_set_state(self, "TERMINATE") < 0) return NULL;
     /* Before the finalizer, which is Python code and could be interrupted before it has come that far. */
     if (self->engine != NULL && cmpy_ending_run(self->engine) < 0) return NULL;
     return self->finalizer == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(self->finalizer);
@@ -416,7 +292,7 @@ PyDoc_STRVAR(pool_doc,
 
 static PyType_Slot pool_slots[] = {
     {Py_tp_doc, (void *)pool_doc},
-    {Py_tp_init, pool_init},
+    {Py_tp_init, cmpy_pool_init},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_dealloc, pool_dealloc},
     {Py_tp_finalize, pool_finalize},

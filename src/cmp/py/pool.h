@@ -1,5 +1,5 @@
 /* Pool: the object that users hold. It keeps what the stdlib's keeps under the same names (_pool, _state, _processes)
- * and hands all work to its engine (py/engine.h). Its making and its end are in pool.c, its calls in calls.c. */
+ * and hands all work to its engine (py/engine.h). Its making is in poolinit.c, its calls are in calls.c. */
 #ifndef CMP_PY_POOL_H
 #define CMP_PY_POOL_H
 
@@ -19,5 +19,7 @@ int cmpy_pool_add(PyObject *module);
 
 /* Work may be given. -1 with an exception. */
 int cmpy_pool_check_running(const Pool *self);
+/* _state := "RUN", "CLOSE" ... -1 with an exception. */
+int cmpy_pool_set_state(Pool *self, const char *name);
 
 #endif

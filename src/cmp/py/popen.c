@@ -4,8 +4,10 @@
 #include "os/eventfd.h"
 #include "os/pidfd.h"
 #include "py/bootstrap.h"
+#include "py/cradle.h"
 #include "py/errors.h"
 #include "py/fork.h"
+#include "py/lifeline.h"
 #include "py/wait.h"
 
 #include <errno.h>
@@ -282,7 +284,7 @@ static int flush_and_fork(struct popen *self, struct cmpy_state *state, PyObject
 {
     if (cmpy_flush_streams(state) < 0) return -1;
     if (cmpy_cradle_make(state, process) < 0) return -1;
-    int lifeline = cmpy_wants_lifeline(state, process);
+    int lifeline = cmpy_lifeline_wanted(state, process);
     if (lifeline < 0) return -1;
     struct pipes pipes = {{-1, -1}, {-1, -1}};
     if (make_pipes(&pipes) < 0) return -1;
