@@ -2,6 +2,7 @@
 
 #include "py/books.h"
 #include "py/cradle.h"
+#include "py/errors.h"
 #include "py/fork.h"
 #include "py/lifeline.h"
 
@@ -21,22 +22,6 @@ static int info(struct cmpy_state *state, const char *text)
     PyObject *result = function == NULL ? NULL : PyObject_CallFunction(function, "s", text);
     Py_XDECREF(result);
     return result == NULL && PyErr_Occurred() ? -1 : 0;
-}
-
-static PyObject *take_exception(void)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (type == NULL) return NULL;
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback != NULL) PyException_SetTraceback(value, traceback);
-    Py_DECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-#endif
 }
 
 /* ---- running it ---- */
@@ -82,7 +67,7 @@ static int run_and_exit(struct cmpy_state *state, PyObject *process)
 {
     int code = run(state, process);
     if (EXIT_DUTIES_AT_ATEXIT) return code;
-    PyObject *raised = take_exception();
+    PyObject *raised = cmpy_exception_take();
     if (exit_function(state) < 0) {
         Py_XDECREF(raised);
         return -1;
@@ -208,12 +193,12 @@ PyObject *cmpy_bootstrap(struct cmpy_state *state, PyObject *process, PyObject *
     if (code == 0) {
         exitcode = PyLong_FromLong(0);
     } else {
-        raised = take_exception();
+        raised = cmpy_exception_take();
         exitcode = PyErr_GivenExceptionMatches(raised, PyExc_SystemExit) ? code_of_exit(raised)
                                                                          : report(process, raised);
         Py_XDECREF(raised);
     }
-    raised = take_exception(); /* only if the report itself failed */
+    raised = cmpy_exception_take(); /* only if the report itself failed */
     if (leave(state, exitcode) < 0) {
         Py_CLEAR(exitcode);
         Py_XDECREF(raised);

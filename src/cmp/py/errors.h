@@ -11,4 +11,7 @@
  * What a caller wants to say in the stdlib's words (Empty, Full, ValueError) it says itself before coming here. */
 PyObject *cmpy_raise(const char *operation, int code);
 
+/* The exception that is set, whole and with its traceback, and set no more: a new reference, NULL if there is none. */
+PyObject *cmpy_exception_take(void);
+
 #endif

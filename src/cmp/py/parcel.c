@@ -2,6 +2,7 @@
 
 #include "os/clock.h"
 #include "py/decode.h"
+#include "py/errors.h"
 
 #include <string.h>
 #include <time.h>
@@ -55,13 +56,7 @@ struct cmpy_parcel *cmpy_parcel_make(enum cmpy_parcel_kind kind, PyObject *objec
 
 struct cmpy_parcel *cmpy_parcel_error(void)
 {
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    if (trace != NULL) PyException_SetTraceback(value, trace);
-    Py_XDECREF(type);
-    Py_XDECREF(trace);
-    return cmpy_parcel_make(CMPY_PARCEL_ERROR, value);
+    return cmpy_parcel_make(CMPY_PARCEL_ERROR, cmpy_exception_take());
 }
 
 static void release_bytes(struct cmpy_parcel *parcel)
@@ -86,18 +81,6 @@ void cmpy_parcel_free(struct cmpy_parcel *parcel)
 static bool is_ours(void)
 {
     return !PyErr_ExceptionMatches(PyExc_Exception);
-}
-
-/* The exception now set, normalized and with its traceback; not set any more. */
-static PyObject *fetch(void)
-{
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    if (trace != NULL) PyException_SetTraceback(value, trace);
-    Py_XDECREF(type);
-    Py_XDECREF(trace);
-    return value;
 }
 
 static PyObject *pool_name(const char *name)
@@ -129,7 +112,7 @@ static PyObject *open_error(struct cmpy_state *state, struct cmpy_source *source
     error = cmpy_decode(state, source);
     if (error == NULL) {
         if (is_ours()) goto failed;
-        PyObject *why = fetch();
+        PyObject *why = cmpy_exception_take();
         error = make("MaybeEncodingError", Py_BuildValue("(NO)", why, text));
         if (error == NULL) goto failed;
     }
@@ -175,7 +158,7 @@ static int open_bytes(struct cmpy_state *state, struct cmpy_parcel *parcel, bool
     if (*value == NULL) {
         if (is_ours()) return -1;
         *success = false;
-        *value = fetch();
+        *value = cmpy_exception_take();
     }
     release_bytes(parcel);
     return 0;

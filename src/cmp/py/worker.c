@@ -105,17 +105,6 @@ static int begin(struct cmpy_sink *sink, enum cmpy_result_status status, bool in
     return cmpy_sink_raw(sink, &header, sizeof header);
 }
 
-static PyObject *fetch(void)
-{
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    if (trace != NULL) PyException_SetTraceback(value, trace);
-    Py_XDECREF(type);
-    Py_XDECREF(trace);
-    return value;
-}
-
 /* cmp.pool.<name>(a, b) */
 static PyObject *make(const char *name, PyObject *a, PyObject *b)
 {
@@ -150,7 +139,7 @@ static int encode_outcome(struct cmpy_state *state, struct cmpy_sink *sink, PyOb
  * then its type has to do. */
 static int encode_failure(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *unsent, bool briefly)
 {
-    PyObject *why = fetch();
+    PyObject *why = cmpy_exception_take();
     PyObject *shown = briefly ? PyUnicode_FromFormat("<%s object>", Py_TYPE(unsent)->tp_name) : Py_NewRef(unsent);
     PyObject *error = shown == NULL ? NULL : make("MaybeEncodingError", why, shown);
     Py_XDECREF(shown);
@@ -241,7 +230,7 @@ static int work_once(struct job *job)
     }
     cmp_worker_begin(job->slot, cmp_now_ns());
     PyObject *result = run(job), *error = NULL;
-    if (result == NULL) error = fetch();
+    if (result == NULL) error = cmpy_exception_take();
     code = answer(job, result, error);
     Py_XDECREF(result);
     bool leaves = error != NULL && PyErr_GivenExceptionMatches(error, PyExc_SystemExit);
