@@ -142,7 +142,7 @@ born:
 #endif
             atomic { if :: KILLED :: published[task] = true fi };       /* [queue.publish] of the result queue */
 #if MUTANT != ANSWER_FIRST
-            atomic { if :: KILLED :: claim[me] = NONE; task = NONE fi };        /* [pool.answer] */
+            atomic { if :: KILLED :: claim[me] = NONE; task = NONE fi };        /* [pool.rest] [pool.answer] */
 #endif
 #if MUTANT != TELL_FIRST
             tell();
@@ -331,7 +331,7 @@ active proctype supervisor()
                 claim[i] = NONE;                                                /* [pool.free] [pool.close] */
                 ended[i] = false;
                 settled[i] = false;
-                started[i] = true;                                              /* [pool.open_begun] [pool.open] */
+                started[i] = true;                          /* [pool.open_begun] [pool.open_since] [pool.open] */
                 i++
             :: i < WORKERS && !settled[i] -> i++
             :: i == WORKERS -> i = 0; break

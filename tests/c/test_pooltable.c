@@ -81,6 +81,25 @@ TEST(claims_beside_every_wrap_of_the_index_are_judged_right)
     free(table);
 }
 
+TEST(no_task_has_the_time_of_the_one_before)
+{
+    struct cmp_pooltable *table = make();
+    uint32_t slot;
+    CHECK_EQ(cmp_pooltable_open(table, &slot), 0);
+    struct cmp_worker_shm *worker = &table->slots[slot];
+    CHECK_EQ(cmp_load(&worker->since_ns, relaxed), 0);
+    cmp_worker_begin(worker, 7);
+    CHECK_EQ(cmp_load(&worker->since_ns, relaxed), 7);
+    cmp_worker_answer(worker); /* what is taken next is not begun as long as nobody says so */
+    CHECK_EQ(cmp_load(&worker->since_ns, relaxed), 0);
+    cmp_worker_begin(worker, 8); /* dies of this one */
+    cmp_pooltable_close(table, slot);
+    CHECK_EQ(cmp_pooltable_open(table, &slot), 0);
+    CHECK_EQ(cmp_load(&table->slots[slot].since_ns, relaxed), 0);
+    CHECK_EQ(cmp_load(&table->slots[slot].begun, relaxed), 0);
+    free(table);
+}
+
 TEST(one_wish_is_told_once)
 {
     struct cmp_pooltable *table = make();

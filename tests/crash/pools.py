@@ -52,6 +52,8 @@ def settle(play: Run, get, expected) -> int:
     except WorkerLostError as error:
         assert (error.pid, error.exitcode) == (play.victim, -signal.SIGKILL), error
         assert error.seconds >= 0 and error.function, error
+        if play.point == "pool.since" and not play.after:
+            assert error.seconds == 0, f"a task that was never begun ran for {error.seconds} s"
         note_death(play)
         return 1
 

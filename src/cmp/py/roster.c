@@ -269,7 +269,7 @@ static void lose(struct cmpy_engine *engine, const struct cmpy_worker *worker, s
         Py_DECREF(task->job);
         return;
     }
-    int64_t ran_ns = worker->ended_ns - since_ns;
+    int64_t ran_ns = since_ns == 0 ? 0 : worker->ended_ns - since_ns; /* 0: taken, and not yet begun */
     parcel->pid = worker->pid;
     parcel->exitcode = worker->exitcode;
     parcel->seconds = ran_ns > 0 ? (double)ran_ns / 1e9 : 0;

@@ -31,6 +31,7 @@ int cmp_pooltable_open(struct cmp_pooltable *table, uint32_t *slot)
         /* Relaxed: only the parent frees and opens, and it orders itself by the GIL. */
         if (cmp_load(&worker->life, relaxed) != CMP_WORKER_FREE) continue;
         cmp_store(&worker->begun, 0, relaxed, "pool.open_begun");
+        cmp_store(&worker->since_ns, 0, relaxed, "pool.open_since");
         cmp_store(&worker->life, CMP_WORKER_STARTING, relaxed, "pool.open");
         *slot = i;
         return 0;
@@ -83,6 +84,8 @@ void cmp_worker_begin(struct cmp_worker_shm *worker, int64_t now_ns)
 
 void cmp_worker_answer(struct cmp_worker_shm *worker)
 {
+    /* Relaxed: read after the worker's death. Before the claim goes: the next one finds no time of this task. */
+    cmp_store(&worker->since_ns, 0, relaxed, "pool.rest");
     /* Release: whoever finds no claim finds the result published. */
     cmp_store(&worker->claim, 0, release, "pool.answer");
 }

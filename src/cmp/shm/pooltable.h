@@ -7,7 +7,8 @@
  *             worker inside cmp_queue_take, under the take lock, before the task leaves the queue [queue.claim];
  *             cleared by the worker once the result is published [pool.answer]; by whoever repairs the take lock, if
  *             the task never left the queue [pool.withdraw]; by the parent when the worker is gone [pool.free].
- *   since_ns  when the claimed task was begun, CLOCK_MONOTONIC; the worker's. Only read after its death.
+ *   since_ns  when the claimed task was begun, CLOCK_MONOTONIC; 0: there is none, or it is not yet begun. The worker's;
+ *             the parent's while the slot is free. Only read after the worker's death.
  *   begun     how many tasks it has taken in its life; the worker's.
  *   life      FREE -> STARTING (parent, before the fork) -> READY (worker, its initializer done) -> FREE (parent, once
  *             the worker's death has been settled).
