@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import managers as _stdlib
-from multiprocessing import util
+from multiprocessing import process, util
 
 from . import _core
 from .carried import Parcel
@@ -183,7 +183,10 @@ class Server(_stdlib.Server):
     public = [*_stdlib.Server.public, "attach"]
 
     def __init__(self, registry, address, authkey, serializer):
+        inherited = process.current_process()._config.get("tempdir")
         super().__init__(registry, address, authkey, serializer)
+        self._leave_no_socket(inherited)
+        _core.Life().begin()  # what cannot be had here is said at the start, and not to the first client
         self._life = _core.Life()
         self._clients = None
         self._door = Door()
@@ -191,6 +194,13 @@ class Server(_stdlib.Server):
         self._spare: int | None = None
 
     # ---- its life ----
+
+    def _leave_no_socket(self, inherited) -> None:
+        """The socket that it has made in a temporary folder goes when its parent is killed; the folder if it is its own."""
+        folder = process.current_process()._config.get("tempdir")
+        if folder is None or not isinstance(self.address, str) or os.path.dirname(self.address) != folder:
+            return
+        _core._remove_with_me(self.address, folder if folder != inherited else None)
 
     def serve_forever(self):
         """By whom it is served is what its clients watch, so its life begins here."""

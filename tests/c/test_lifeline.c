@@ -4,8 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -82,6 +86,51 @@ TEST(it_ends_with_a_killed_parent_even_in_an_endless_loop)
     CHECK(WIFEXITED(status));
     CHECK_EQ(WEXITSTATUS(status), CMP_LIFELINE_STATUS);
     end_family(family);
+}
+
+static char left[64], left_in[64];
+
+static void parent_of_one_that_leaves_files(void *arg)
+{
+    struct family *family = arg;
+    pid_t parent = getpid();
+    if (fork() == 0) {
+        family->armed = getpid();
+        CHECK_EQ(cmp_lifeline_arm(parent), 0);
+        CHECK_EQ(cmp_lifeline_remove(left, left_in), 0);
+        if (fork() == 0) _exit(raise(SIGRTMAX)); /* has inherited the handler, and is not who was armed */
+        (void)wait(NULL);
+        CHECK_EQ(access(left, F_OK), 0);
+        CHECK_EQ(write(family->said[1], "r", 1), 1);
+        for (;;) pause();
+    }
+    for (;;) pause();
+}
+
+TEST(it_takes_its_file_and_folder_along)
+{
+    if (!SIGNALS_COME_AT_ONCE) return;
+    strcpy(left_in, "/tmp/cmp-test-XXXXXX");
+    CHECK(mkdtemp(left_in) != NULL);
+    snprintf(left, sizeof left, "%s/socket", left_in);
+    close(open(left, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    struct family *family = make_family();
+    pid_t parent = test_child(parent_of_one_that_leaves_files, family);
+    char byte;
+    CHECK_EQ(read(family->said[0], &byte, 1), 1);
+    test_kill(parent);
+    (void)test_reap(family->armed);
+    CHECK_EQ(access(left_in, F_OK), -1);
+    end_family(family);
+}
+
+TEST(path_that_is_too_long_is_refused)
+{
+    char path[PATH_MAX + 1];
+    memset(path, 'a', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    CHECK_EQ(cmp_lifeline_remove(path, NULL), -ENAMETOOLONG);
+    CHECK_EQ(cmp_lifeline_remove("/x", path), -ENAMETOOLONG);
 }
 
 static void *fork_and_end(void *arg)

@@ -34,6 +34,9 @@ def wait_until(fact) -> None:
 
 PARENT = """
 import os, sys, cmp
+from multiprocessing import util
+if __name__ == "__main__" and len(sys.argv) > 2:
+    util.get_temp_dir()  # a forked manager inherits it
 manager = cmp.get_context(sys.argv[1]).Manager() if __name__ == "__main__" else None
 if manager:
     print(manager._process.pid, flush=True)
@@ -41,24 +44,29 @@ if manager:
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_the_manager_ends_with_a_killed_parent(tmp_path, method):
-    script = tmp_path / "parent.py"
+@pytest.mark.parametrize("method", ["fork", "spawn", "fork with a folder"])
+def test_the_manager_ends_with_a_killed_parent_and_leaves_no_socket(tmp_path, method):
+    script, temporary = tmp_path / "parent.py", tmp_path / "temporary"
     script.write_text(PARENT)
+    temporary.mkdir()
     path = os.pathsep.join([os.path.dirname(os.path.dirname(cmp.__file__)), os.environ.get("PYTHONPATH", "")])
     parent = subprocess.Popen(
-        [sys.executable, str(script), method],
+        [sys.executable, str(script), *method.split(maxsplit=1)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)},
         start_new_session=True,
     )
     try:
         pid = int(parent.stdout.readline())
         assert alive(pid)
+        assert len(list(temporary.rglob("listener-*"))) == 1
         parent.kill()
         parent.wait(LONG_S)
         wait_until(lambda: not alive(pid))
+        # A folder of the parent's own has nobody any more who would remove it.
+        assert len(os.listdir(temporary)) == ("with a folder" in method)
+        assert list(temporary.rglob("listener-*")) == []
     finally:
         parent.kill()
         parent.wait(LONG_S)

@@ -1,12 +1,15 @@
 #include "os/lifeline.h"
 
+#include "os/atomics.h"
 #include "os/clock.h"
 #include "os/pidfd.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -15,15 +18,36 @@
 static volatile sig_atomic_t armed_parent, armed_owner, armed_pidfd = -1;
 static int armed_signal;
 
+/* What goes with the process. `left_by` is written last: whom the paths are for, which a fork of it is not. */
+static char left_file[PATH_MAX], left_folder[PATH_MAX];
+static volatile sig_atomic_t left_by;
+
 /* A dying process gives its descriptors up a moment before it counts as dead. Nobody gives the pipe up in life. */
 #define DYING_NS (1000 * CMP_MS)
 
+/* Calls that a signal handler may make, no others. */
 static void on_signal(int number)
 {
     (void)number;
     if (getpid() != armed_owner) return;
-    if (armed_pidfd >= 0 ? cmp_pidfd_wait(armed_pidfd, cmp_now_ns() + DYING_NS) == 0 : getppid() != armed_parent)
-        _exit(CMP_LIFELINE_STATUS);
+    if (armed_pidfd >= 0 ? cmp_pidfd_wait(armed_pidfd, cmp_now_ns() + DYING_NS) != 0 : getppid() == armed_parent) return;
+    if (left_by == getpid()) {
+        (void)unlink(left_file);
+        if (left_folder[0] != '\0') (void)rmdir(left_folder);
+    }
+    _exit(CMP_LIFELINE_STATUS);
+}
+
+int cmp_lifeline_remove(const char *file, const char *folder)
+{
+    if (folder == NULL) folder = "";
+    if (strlen(file) >= sizeof left_file || strlen(folder) >= sizeof left_folder) return -ENAMETOOLONG;
+    left_by = 0;
+    strcpy(left_file, file);
+    strcpy(left_folder, folder);
+    cmp_fence(release); /* for the handler: the paths are whole before they are ours */
+    left_by = getpid();
+    return 0;
 }
 
 static bool is_free(int number)

@@ -20,4 +20,8 @@ int cmp_lifeline_arm(pid_t parent);
  * `parent` has forked others that hold it, too). Both descriptors stay in use. -ESRCH, -EBUSY, -EBADF, -EMFILE, -ENFILE. */
 int cmp_lifeline_arm_by_pipe(pid_t parent, int pipe);
 
+/* When the lifeline ends this process, it first removes this file and then, if it is empty by then, this folder (NULL:
+ * none). Absolute paths. -ENAMETOOLONG. Not while another thread says the same. */
+int cmp_lifeline_remove(const char *file, const char *folder);
+
 #endif

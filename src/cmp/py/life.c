@@ -1,5 +1,6 @@
 #include "py/life.h"
 
+#include "os/lifeline.h"
 #include "py/descriptor.h"
 #include "py/errors.h"
 
@@ -134,9 +135,33 @@ struct cmp_life *cmpy_life_get(struct cmpy_state *state, PyObject *object)
     return life_check(self) == NULL ? NULL : &self->life;
 }
 
+PyDoc_STRVAR(remove_doc,
+"_remove_with_me($module, file, folder, /)\n--\n\n"
+"If this process ends because its parent was killed, remove the file and then, unless it is None, the empty folder.");
+
+static PyObject *remove_with_me(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *file = NULL, *folder = Py_None, *folder_bytes = NULL;
+    if (!PyArg_ParseTuple(args, "O&O:_remove_with_me", PyUnicode_FSConverter, &file, &folder)) return NULL;
+    int code = -1;
+    if (folder == Py_None || PyUnicode_FSConverter(folder, &folder_bytes)) {
+        code = cmp_lifeline_remove(PyBytes_AS_STRING(file), folder_bytes == NULL ? NULL : PyBytes_AS_STRING(folder_bytes));
+        if (code < 0) cmpy_raise("_remove_with_me", code);
+    }
+    Py_XDECREF(folder_bytes);
+    Py_DECREF(file);
+    return code < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef functions[] = {
+    {"_remove_with_me", remove_with_me, METH_VARARGS, remove_doc},
+    {0},
+};
+
 int cmpy_life_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
+    if (PyModule_AddFunctions(module, functions) < 0) return -1;
     state->life_type = PyType_FromModuleAndSpec(module, &life_spec, NULL);
     return state->life_type == NULL ? -1 : PyModule_AddObjectRef(module, "Life", state->life_type);
 }
