@@ -90,10 +90,13 @@ def sendable(error: BaseException) -> BaseException:
 
 def default_size() -> int:
     """How many processors this process may use: -X cpu_count, else affinity and the cgroup's quota."""
-    count = getattr(os, "process_cpu_count", os.cpu_count)() or 1
     if os.environ.get("PYTHON_CPU_COUNT") or "cpu_count" in getattr(sys, "_xoptions", {}):
-        return count
-    count = min(count, len(os.sched_getaffinity(0)) or count)
+        return getattr(os, "process_cpu_count", os.cpu_count)() or 1
+    count = os.cpu_count() or 1
+    try:
+        count = min(count, len(os.sched_getaffinity(0)) or count)
+    except OSError:  # a sandbox that does not know the call
+        pass
     return max(1, min(count, _cgroup_quota() or count))
 
 

@@ -13,7 +13,8 @@ import weakref
 from multiprocessing import connection, process as books, reduction
 
 import pytest
-from support.places import child_environment
+from support import sandbox
+from support.places import ROOT, child_environment
 
 import cmp
 from cmp import _core
@@ -162,17 +163,11 @@ p = cmp.Process(target=child); p.start(); p.join()
     assert done.returncode == -signal.SIGKILL
 
 
-# What a sandbox does that does not know the call: seccomp answers ENOSYS to pidfd_open (434 everywhere).
+# What a sandbox does that does not know the call.
 NO_PIDFD = """
-import ctypes, struct, sys
-program = ctypes.create_string_buffer(
-    struct.pack("HBBI", 0x20, 0, 0, 0)              # load the number of the call
-    + struct.pack("HBBI", 0x15, 0, 1, 434)          # pidfd_open?
-    + struct.pack("HBBI", 0x06, 0, 0, 0x00050000 | 38)   # ENOSYS
-    + struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000))  # all others as ever
-filter = struct.pack("HxxxxxxP", 4, ctypes.addressof(program))
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter, 0, 0) == 0, ctypes.get_errno()
+import errno, sys
+from support import sandbox
+sandbox.refuse(errno.ENOSYS, "pidfd_open")
 import cmp, os, signal, time
 from multiprocessing import connection
 before = sorted(os.listdir("/proc/self/fd"))
@@ -193,8 +188,13 @@ s.join(); print(s.exitcode)
 
 
 def test_without_pidfds_pipes_do():
+    sandbox.need()
     done = subprocess.run(
-        [sys.executable, "-c", NO_PIDFD], capture_output=True, text=True, timeout=50, env=child_environment()
+        [sys.executable, "-c", NO_PIDFD],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env=child_environment(PYTHONPATH=str(ROOT / "tests")),
     )
     assert done.stderr == ""
     said = done.stdout.splitlines()

@@ -104,8 +104,8 @@ int cmp_block_write(struct cmp_segment *segment, cmp_ref ref, uint64_t offset, c
     const struct cmp_extent_shm *row = &cmp_segment_extents(segment)[ref >> CMP_REF_BITS];
     int code = cmp_memfd_write(segment->fd, row->offset + CMP_REF_OFFSET(ref) + at + warm_size, from + warm_size,
                                size - warm_size);
-    if (code == -EFBIG) {
-        /* RLIMIT_FSIZE forbids writing, not storing. */
+    if (code == -EFBIG || code == -EPERM || code == -ENOSYS) {
+        /* RLIMIT_FSIZE, or a sandbox, forbids writing, not storing. */
         cmp_copy_away(to + warm_size, from + warm_size, size - warm_size);
         code = 0;
     }
