@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import queue as queues
 import resource
+import signal
 import threading
 import time
 
 import pytest
 from support import alone
+from support.waiting import wait_until
 
 import cmp
 from cmp.pool import WorkerLostError
@@ -98,10 +101,26 @@ def results_without_address_space() -> None:
         raises_memory_error(large.get, 20)
         behind = pool.apply_async(abs, (-3,))
         raises_memory_error(behind.get, 20)  # results come in order
-        assert idle_share() < 0.5, "the supervisor spins"
+        assert idle_share() < 0.1, "the supervisor spins"
         leave_address_space(None)
         assert len(large.get(20)) == len(LARGE)
         assert behind.get(20) == 3
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+
+
+def death_of_who_answered_out_of_sight() -> None:
+    """A result is published and its worker killed while the parent cannot see it: the task has its result, not a loss."""
+    with cmp.Pool(1) as pool:
+        worker = pool.apply(os.getpid)
+        leave_address_space(8 * MIB)
+        large = pool.apply_async(bytes, (len(LARGE),))
+        raises_memory_error(large.get, 20)  # it is there
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: worker not in [process.pid for process in pool._pool])
+        assert idle_share() < 0.1, "the supervisor spins over a death that it cannot settle yet"
+        raises_memory_error(large.get, 20)
+        leave_address_space(None)
+        assert len(large.get(20)) == len(LARGE)
         assert pool.map(abs, [-1, -2]) == [1, 2]
 
 
@@ -197,6 +216,10 @@ def test_consumer_that_cannot_map_an_extent_loses_nothing(how):
 
 def test_pool_whose_parent_has_no_address_space_goes_on():
     alone.run(results_without_address_space)
+
+
+def test_published_result_counts_though_its_worker_dies_before_the_parent_can_see_it():
+    alone.run(death_of_who_answered_out_of_sight)
 
 
 def test_worker_that_cannot_map_its_task_ends_in_an_error():

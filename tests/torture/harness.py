@@ -95,6 +95,26 @@ def dump_stacks() -> None:
                 pass
 
 
+def stop(pid: int) -> None:
+    """All its threads stand still when it comes back, or it has ended; it need be no child of ours (a fork server's are
+    not)."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + PATIENCE_S
+    while not states_of(pid) <= set("TZX"):
+        if time.monotonic() > deadline:
+            raise Hang(f"{pid} does not stop")
+        os.sched_yield()
+
+
+def states_of(pid: int) -> set[str]:
+    """Of its threads, as /proc has them; none if it is gone."""
+    try:
+        stats = [entry / "stat" for entry in Path(f"/proc/{pid}/task").iterdir()]
+        return {stat.read_text().rpartition(")")[2].split()[0] for stat in stats}
+    except OSError:
+        return set()
+
+
 class Victim:
     """A process that may be killed at any instant, and the words it leaves."""
 
@@ -178,8 +198,7 @@ class Arena:
         """
         for _ in range(40):
             victim = self.dice.choice(self.crew)
-            os.kill(victim.pid, signal.SIGSTOP)
-            os.waitid(os.P_PID, victim.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            stop(victim.pid)
             if holds_a_lock(victim.pid, queue):
                 self.count("aimed")
                 return victim
