@@ -83,7 +83,7 @@ asan-py: $(VENV)/.ready  ## the extension under AddressSanitizer and UBSan: make
 	    -k "not gives_the_memory_back and not fed_from_an_endless_iterable"
 	@! ls $(ASAN_OUT)/log.* 2>/dev/null || { cat $(ASAN_OUT)/log.*; exit 1; }
 
-leaks: build  ## everything ten thousand times and more: memory, descriptors, mappings, references stay (LEAKS=20)
+leaks: build  ## everything ten thousand times and more: memory, descriptors, mappings, references stay (LEAKS=20, LEAKS=full)
 	CMP_LEAKS=$(or $(LEAKS),20) $(PY) -m pytest -q tests/limits/test_leaks.py
 
 limits: build  ## what has run out, and huge objects: some 15 GiB of memory, one test at a time

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
 
 MEMORY_MIB = 4096
+HASHED_MEMORY_MIB = 12288
 DEPTH = 20_000  # steps of the longest run there is; a deeper one would be an error of its own
 MUTANT = re.compile(r"^#define (\w+) \d+ +/\* mutant: (.*) \*/$", re.MULTILINE)
 
@@ -34,6 +35,7 @@ class Run:
     model: str
     bounds: dict[str, int]
     short: bool = False
+    hashed: bool = False  # of each state 64 bits are kept, where all of it would not fit: see README of spin, -DHC4
 
 
 RUNS = [
@@ -45,6 +47,7 @@ RUNS = [
     Run("queue", {"PRODUCERS": 2, "CONSUMERS": 1, "KILLS": 2}),
     Run("queue", {"PRODUCERS": 2, "CONSUMERS": 2, "KILLS": 1}),
     Run("queue", {"PRODUCERS": 2, "CONSUMERS": 2, "KILLS": 2, "SWEEPS": 0}),
+    Run("queue", {"PRODUCERS": 2, "CONSUMERS": 2, "KILLS": 2}, hashed=True),
     Run("pool", {"WORKERS": 2, "TASKS": 2, "KILLS": 1}, short=True),
     Run("pool", {"WORKERS": 2, "TASKS": 3, "KILLS": 2}),
 ]
@@ -75,15 +78,16 @@ def mutants(model: str) -> dict[str, str]:
     return dict(MUTANT.findall((MODELS / f"{model}.pml").read_text()))
 
 
-def check(model: str, bounds: dict[str, int | str], long: bool = False) -> Outcome:
+def check(model: str, bounds: dict[str, int | str], long: bool = False, hashed: bool = False) -> Outcome:
     options = [f"-D{name}={value}" for name, value in bounds.items()]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["spin", *options, "-a", MODELS / f"{model}.pml"], cwd=folder, check=True,
                        stdout=subprocess.DEVNULL)
-        subprocess.run([*os.environ.get("CC", "cc").split(), "-O2" if long else "-O1", "-w", "-DSAFETY", "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MIB}",
+        storage = ["-DHC4", f"-DMEMLIM={HASHED_MEMORY_MIB}"] if hashed else ["-DCOLLAPSE", f"-DMEMLIM={MEMORY_MIB}"]
+        subprocess.run([*os.environ.get("CC", "cc").split(), "-O2" if long else "-O1", "-w", "-DSAFETY", *storage,
                         "-o", "pan", "pan.c"], cwd=folder, check=True)
         begun = time.monotonic()
-        text = subprocess.run(["./pan", f"-m{DEPTH}", "-w24"], cwd=folder, check=True, text=True,
+        text = subprocess.run(["./pan", f"-m{DEPTH}", "-w27" if hashed else "-w24"], cwd=folder, check=True, text=True,
                               stdout=subprocess.PIPE).stdout
         seconds = time.monotonic() - begun
     found = re.search(r"^pan:\d+: (.*)$", text, re.MULTILINE)
@@ -101,7 +105,7 @@ def spelled(bounds: dict[str, int | str]) -> str:
 def run_all(runs: list[Run]) -> bool:
     good = True
     for run in runs:
-        outcome = check(run.model, run.bounds, long=not run.short)
+        outcome = check(run.model, run.bounds, long=not run.short, hashed=run.hashed)
         print(f"{run.model:11} {spelled(run.bounds):66} {outcome.states:10} states {outcome.mib:5.0f} MiB "
               f"{outcome.seconds:5.1f} s  {outcome.error or 'ok'}", flush=True)
         good &= outcome.error == ""

@@ -1,6 +1,6 @@
 """Each public function, often: memory, descriptors, mappings, children and references stay as they are.
 
-CMP_LEAKS=50 (make leaks) does everything fifty times as often: a million messages, tens of thousands of tasks."""
+CMP_LEAKS=50 (make leaks) does everything fifty times as often. CMP_LEAKS=full does some of it as often as FULL says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from support import alone, growth
 import cmp
 from cmp import shared_memory
 
-FACTOR = int(os.environ.get("CMP_LEAKS", "1"))
+FULLY = os.environ.get("CMP_LEAKS") == "full"
+FACTOR = 1 if FULLY else int(os.environ.get("CMP_LEAKS", "1"))
 ITEMS = [
     None,
     7,
@@ -212,7 +213,7 @@ def tasks_of(pool, times: int) -> None:
 
 def lasting_pool() -> None:
     with cmp.Pool(2) as pool:
-        growth.check(lambda times: tasks_of(pool, times), 150 * FACTOR)
+        growth.check(lambda times: tasks_of(pool, times), FULL[tasks_of] if FULLY else 150 * FACTOR)
 
 
 def one_task_workers(times: int) -> None:
@@ -290,6 +291,9 @@ REPEATED = {
     managers: 2,
     interrupts: 10,
 }
+# A million messages, a hundred thousand tasks in one pool and as many workers of one task each, ten thousand processes, a
+# thousand pools.
+FULL = {messages: 250_000, tasks_of: 7000, one_task_workers: 100_000, processes: 10_000, pools: 1000}
 # Of what a process, pool or manager itself writes down in the stdlib's books, a little stays.
 GENEROUS = growth.Allowance(blocks=2, c_kib=0.3, resident_kib=8)
 
@@ -297,12 +301,12 @@ GENEROUS = growth.Allowance(blocks=2, c_kib=0.3, resident_kib=8)
 def repeat(name: str) -> None:
     work = globals()[name]
     before = sys.getrefcount(SENTINEL), sys.getrefcount(ITEMS), sys.getrefcount(double)
-    times = REPEATED[work] * FACTOR
-    growth.check(work, times, GENEROUS if REPEATED[work] < 100 else None)
+    times = FULL.get(work, REPEATED[work]) if FULLY else REPEATED[work] * FACTOR
+    growth.check(work, times, GENEROUS if times < 100 * FACTOR else None)
     assert (sys.getrefcount(SENTINEL), sys.getrefcount(ITEMS), sys.getrefcount(double)) == before
 
 
-PATIENCE_S = 50 + 12 * FACTOR
+PATIENCE_S = 3000 if FULLY else 50 + 12 * FACTOR
 
 
 @pytest.mark.timeout(PATIENCE_S + 10)

@@ -6,15 +6,23 @@ import os
 import signal
 import time
 
+import cmp
 from cmp.pool import WorkerLostError
 
-from .harness import PATIENCE_S, Arena, Words, check_memory, holds_a_lock
+from .harness import PATIENCE_S, Arena, Words, check_memory, holds_a_lock, stop
 
 WORKERS = 4
 KILLS_A_ROUND = 100
+KILLS_A_SPAWNED_ROUND = 20
 TASKS = 400_000
 
-begun: Words  # by task, how often it was begun; inherited by the workers
+begun: Words  # by task, how often it was begun
+
+
+def enlist(words: Words) -> None:
+    """Each worker's initializer."""
+    global begun
+    begun = words
 
 
 def task(k: int, size: int) -> tuple[int, bytes]:
@@ -26,13 +34,12 @@ class Round:
     """One pool and its books."""
 
     def __init__(self, arena: Arena):
-        global begun
-        begun = Words(TASKS)
+        enlist(Words(TASKS))
         self.arena, self.killed, self.out, self.next = arena, set(), [], 0
         self.lost = self.done = 0
         self.size = arena.dice.choice([0, 0, 100, 5000, 60_000])
         maxtasks = arena.dice.choice([None, None, None, 50])
-        self.pool = arena.context.Pool(WORKERS, maxtasksperchild=maxtasks)
+        self.pool = arena.context.Pool(WORKERS, enlist, (begun,), maxtasksperchild=maxtasks)
 
     def submit(self) -> None:
         """Keeps some tasks out, by several ways in."""
@@ -68,8 +75,7 @@ class Round:
             aiming = self.arena.dice.random() < 0.97
             try:
                 if aiming:
-                    os.kill(worker.pid, signal.SIGSTOP)
-                    os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                    stop(worker.pid)
                     if not holds_a_lock(worker.pid, self.pool):
                         os.kill(worker.pid, signal.SIGCONT)
                         continue
@@ -78,7 +84,7 @@ class Round:
                 os.kill(worker.pid, signal.SIGKILL)
                 self.arena.count("kills")
                 return
-            except (ProcessLookupError, ChildProcessError, TypeError):
+            except (ProcessLookupError, TypeError):
                 continue  # it has just ended by itself (maxtasksperchild), or is not yet started
 
     def end(self) -> None:
@@ -99,10 +105,10 @@ class Round:
         self.arena.count("lost with the dead", self.lost)
 
 
-def workers(arena: Arena) -> None:
+def workers(arena: Arena, kills_a_round: int = KILLS_A_ROUND) -> None:
     play = Round(arena)
     try:
-        for _ in range(KILLS_A_ROUND):
+        for _ in range(kills_a_round):
             play.submit()
             arena.pause(0.003)
             play.settle(wait=False)
@@ -113,3 +119,12 @@ def workers(arena: Arena) -> None:
         play.end()
     finally:
         play.pool.terminate()
+
+
+def workers_started_by(method: str, arena: Arena) -> None:
+    """The same with workers that are programs of their own, or a fork server's children; they take longer to replace."""
+    arena.context, Words.named = cmp.get_context(method), True
+    try:
+        workers(arena, KILLS_A_SPAWNED_ROUND)
+    finally:
+        arena.context, Words.named = cmp, False

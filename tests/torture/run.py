@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +28,8 @@ ROLES: dict[str, Callable[[harness.Arena], None]] = {
     "consumer": queues.consumers,
     "lock": locks.holders,
     "worker": pools.workers,
+    "worker-spawn": partial(pools.workers_started_by, "spawn"),
+    "worker-forkserver": partial(pools.workers_started_by, "forkserver"),
     "manager": managers.clients,
     "server": managers.servers,
     "semaphore": waits.semaphores,
