@@ -1,5 +1,6 @@
 """PyTorch: a DataLoader's workers, and tensors through queues and pools."""
 
+import gc
 import multiprocessing
 
 import torch
@@ -50,6 +51,7 @@ def main():
             assert "item 0" in str(error)
         else:
             raise AssertionError("the error of a worker was lost")
+        gc.collect()  # the loader's iterator is in a cycle with that error, and its workers live as long as it does
         queue, taken = context.Queue(), context.Event()
         process = context.Process(target=produce, args=(queue, taken))
         process.start()

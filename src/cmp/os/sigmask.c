@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Of each thread; a forked child has the forking thread's. */
 static _Thread_local bool blocked;
