@@ -33,11 +33,11 @@ def main() -> int:
     import cmp
 
     assert Path(cmp.__file__).is_relative_to(BUILD), cmp.__file__
-    from crash import managers, pools
+    from crash import managers, plain, pools
     from crash.harness import walk
 
-    walks = {**pools.WALKS, **managers.WALKS}
-    names = arguments[:1] or (list(walks) if full else pools.SHORT + managers.SHORT)
+    walks = {**plain.WALKS, **pools.WALKS, **managers.WALKS}
+    names = arguments[:1] or (list(walks) if full else plain.SHORT + pools.SHORT + managers.SHORT)
     only = arguments[1] if len(arguments) > 1 else None
     well = True
     for name in names:
