@@ -95,7 +95,7 @@ crash: crash-c crash-py  ## kill a process before and after every named store it
 crash-c:  ## the same for the C layers alone
 	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=faults
 
-crash-py: $(VENV)/.ready  ## the same from Python: queues, locks, pools, managers; make crash-py CRASH="pool-parent ec.wake:after:0"
+crash-py: $(VENV)/.ready  ## the same from Python: queues, locks, pools, managers: make crash-py CRASH="pool-parent ec.wake:after:0"
 	@$(PY) tests/crash/run.py $(CRASH)
 
 crash-full: crash-c $(VENV)/.ready  ## all scenarios, more passes of each store
