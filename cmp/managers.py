@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 from . import _core
 from .context import _default_context
+from .managed import ManagedBoundedSemaphore, ManagedCondition, ManagedLock, ManagedRLock, ManagedSemaphore
 from .pool import Pool
 from .proxies import AcquirerProxy, BarrierProxy, ConditionProxy, EventProxy, QueueProxy, SharedProxy, started_here
 from .seams import namesake
@@ -124,28 +125,10 @@ class SharedMemoryManager(BaseManager, _stdlib.SharedMemoryManager):
 _slabs = _default_context.get_context("spawn")  # whose locks can be handed to strangers
 
 
-class ManagedLock(_core.Lock):
-    """A Lock that complains as threading's does."""
-
-    def release(self):
-        try:
-            super().release()
-        except ValueError:
-            raise RuntimeError("release unlocked lock") from None
-
-
-class ManagedRLock(_core.RLock):
-    """An RLock that complains as threading's does."""
-
-    def release(self):
-        try:
-            super().release()
-        except AssertionError:
-            raise RuntimeError("cannot release un-acquired lock") from None
-
-
-def _condition(lock=None) -> object:
-    return _slabs.Condition(lock._referent if isinstance(lock, SharedProxy) else lock)
+def _condition(lock=None) -> ManagedCondition:
+    if lock is None:
+        lock = ManagedRLock(ctx=_slabs)
+    return ManagedCondition(lock._referent if isinstance(lock, SharedProxy) else lock, ctx=_slabs)
 
 
 SyncManager.register("Queue", _core.ManagedQueue, QueueProxy)
@@ -153,8 +136,8 @@ SyncManager.register("JoinableQueue", _core.ManagedQueue, QueueProxy)
 SyncManager.register("Event", _slabs.Event, EventProxy)
 SyncManager.register("Lock", partial(ManagedLock, ctx=_slabs), AcquirerProxy)
 SyncManager.register("RLock", partial(ManagedRLock, ctx=_slabs), AcquirerProxy)
-SyncManager.register("Semaphore", _slabs.Semaphore, AcquirerProxy)
-SyncManager.register("BoundedSemaphore", _slabs.BoundedSemaphore, AcquirerProxy)
+SyncManager.register("Semaphore", partial(ManagedSemaphore, ctx=_slabs), AcquirerProxy)
+SyncManager.register("BoundedSemaphore", partial(ManagedBoundedSemaphore, ctx=_slabs), AcquirerProxy)
 SyncManager.register("Condition", _condition, ConditionProxy)
 SyncManager.register("Barrier", _slabs.Barrier, BarrierProxy)
 SyncManager.register("Pool", Pool, PoolProxy)

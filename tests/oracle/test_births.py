@@ -89,6 +89,34 @@ def test_what_c_has_buffered_is_printed_once(mp):
     assert done.stdout.count("from C") == (1 if mp.__name__ == "cmp" else 2)
 
 
+SERVED = """
+import multiprocessing, {name} as mp
+
+def child():
+    import loaded_by_the_server
+    print(loaded_by_the_server.pid == os.getppid(), loaded_by_the_server.pid == os.getpid(), flush=True)
+
+import os
+if __name__ == "__main__":
+    mp.set_start_method("forkserver")
+    mp.set_forkserver_preload(["loaded_by_the_server"])
+    for _ in range(2):
+        p = mp.Process(target=child)
+        p.start()
+        p.join()
+    assert p.exitcode == 0
+"""
+
+
+def test_fork_server_loads_once_what_it_was_told_to(mp, tmp_path):
+    (tmp_path / "loaded_by_the_server.py").write_text("import os\npid = os.getpid()\nprint('loaded', flush=True)\n")
+    (tmp_path / "served.py").write_text(SERVED.format(name=mp.__name__))
+    command = [sys.executable, str(tmp_path / "served.py")]
+    environment = child_environment(PYTHONPATH=str(tmp_path))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, env=environment)
+    assert (done.stdout.split(), done.stderr) == (["loaded", "True", "False", "True", "False"], "")
+
+
 # ---- numbers and names ----
 
 
@@ -126,6 +154,33 @@ def test_program_ends_its_daemons_and_waits_for_the_others(mp):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert (lines[0], lines[-1], sorted(lines)) == ("early", "late", ["early", "late", "other done"])
+
+
+ORDERLY = """
+from multiprocessing import util
+context = mp.get_context("fork")
+pool = context.Pool(2)
+workers = list(pool._pool)
+manager = context.Manager()
+items = manager.list()
+folder = util.get_temp_dir()
+
+def look(when):
+    pool_lives = any(worker.is_alive() for worker in workers)
+    served = manager._process.is_alive() and manager._number_of_objects()
+    print(when, pool_lives, served, os.path.isdir(folder), flush=True)
+
+for when in (16, 14, 9, -1, -101):
+    util.Finalize(None, look, (when,), exitpriority=when)
+"""
+
+
+def test_a_program_ends_its_pools_then_its_proxies_then_its_managers_then_its_folder(mp):
+    done = program(mp, ORDERLY)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        *("16 True 1 True", "14 False 1 True", "9 False 0 True", "-1 False False True", "-101 False False False")
+    ]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python forks at its end before 3.12")

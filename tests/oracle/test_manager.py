@@ -266,6 +266,48 @@ def test_a_lock_excludes_other_processes(mp, manager):
     assert run(mp, lock.acquire, False) is True
 
 
+def test_locks_take_the_timeouts_that_threading_takes(mp, manager):
+    for lock in (manager.Lock(), manager.RLock(), manager.Condition()):
+        assert lock.acquire(True, -1) is True
+        assert run(mp, lock.acquire, True, 0.01) is False
+        lock.release()
+        with pytest.raises(ValueError, match="can't specify a timeout for a non-blocking call"):
+            lock.acquire(False, 5)
+        with pytest.raises(ValueError, match="timeout value must be"):
+            lock.acquire(True, -5)
+    for semaphore in (manager.Semaphore(1), manager.BoundedSemaphore(1)):
+        assert semaphore.acquire(True, 5) is True
+        assert semaphore.acquire(True, -1) is False
+        with pytest.raises(ValueError, match="can't specify timeout for non-blocking acquire"):
+            semaphore.acquire(False, 5)
+
+
+def test_minus_one_waits_until_another_process_lets_go(mp, manager):
+    lock, taken = manager.Lock(), manager.Event()
+    assert lock.acquire()
+    other = mp.Process(target=lambda: (taken.set(), lock.acquire(True, -1), lock.release()))
+    other.start()
+    assert taken.wait(LONG_S)
+    other.join(0.1)  # it comes to its wait meanwhile, which it must not end by itself
+    lock.release()
+    other.join(LONG_S)
+    assert other.exitcode == 0
+
+
+def test_a_condition_that_is_not_held_raises_what_threadings_does(manager):
+    for condition in (manager.Condition(), manager.Condition(manager.Lock())):
+        with pytest.raises(RuntimeError, match="cannot notify on un-acquired lock"):
+            condition.notify()
+        with pytest.raises(RuntimeError, match="cannot notify on un-acquired lock"):
+            condition.notify_all()
+        with pytest.raises(RuntimeError, match="cannot wait on un-acquired lock"):
+            condition.wait(1)
+        with pytest.raises(RuntimeError, match="cannot wait on un-acquired lock"):
+            condition.wait_for(bool, 1)
+        with pytest.raises(RuntimeError, match="release un"):
+            condition.release()
+
+
 def test_an_rlock_is_taken_again_by_its_thread_only(mp, manager):
     lock = manager.RLock()
     assert lock.acquire() and lock.acquire()
@@ -281,7 +323,7 @@ def test_a_bounded_semaphore_refuses_to_be_released_too_often(manager):
     assert semaphore.acquire()
     assert not semaphore.acquire(False)
     semaphore.release()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Semaphore released too many times"):
         semaphore.release()
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import pickle
+import queue
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
+from support.places import child_environment
 
 import cmp
 
@@ -69,26 +73,59 @@ def test_proxy_of_a_queue_is_a_class_of_its_own():
         assert type(manager.JoinableQueue()) is cmp.managers.QueueProxy
 
 
-def test_words_of_a_managers_semaphore_and_condition():
-    with cmp.Manager() as manager:
-        with pytest.raises(ValueError, match="semaphore or lock released too many times"):
-            manager.BoundedSemaphore(1).release()
-        with pytest.raises(AssertionError, match="lock is not owned"):
-            manager.Condition().notify()
+LOGGED = """
+import logging, os, cmp
+cmp.log_to_stderr(logging.DEBUG)
+queue, lock = cmp.Queue(), cmp.Lock()
+queue.put(1)
+with cmp.Pool(1) as pool:
+    pool.map(abs, [1])
+    pool.close()
+    pool.join()
+process = cmp.Process(target=os.getpid, name="child")
+process.start()
+process.join()
+"""
+
+
+def test_logger_tells_of_processes_and_not_of_queues_and_pools():
+    done = subprocess.run(
+        [sys.executable, "-c", LOGGED], capture_output=True, text=True, timeout=50, env=child_environment()
+    )
+    lines = done.stderr.splitlines()
+    assert "[INFO/child] child process calling self.run()" in lines
+    assert "[INFO/child] process exiting with exitcode 0" in lines
+    own = [line for line in lines if line.startswith("[DEBUG/MainProcess]")]
+    assert own and all("finalizers" in line for line in own)
+
+
+@pytest.mark.parametrize("block", [1, "x", [0], 0.5])
+def test_block_is_whatever_is_true(block):
+    assert cmp.Lock().acquire(block) is True
+    with pytest.raises(queue.Empty):
+        cmp.Queue().get(not block)
+
+
+def test_maxsize_may_be_beyond_a_semaphores():
+    items = cmp.Queue(1 << 40)
+    items.put(1)
+    assert not items.full()
+    assert items.get() == 1
+    items.close()
 
 
 @pytest.mark.parametrize("size", [10, 4095, 4096, 1 << 20])
 @pytest.mark.parametrize("kind", [bytes, bytearray])
 def test_pickle_buffer_arrives_as_bytes_like(kind, size):
-    queue = cmp.SimpleQueue()
-    queue.put(pickle.PickleBuffer(kind(size)))
-    arrived = queue.get()
+    there = cmp.SimpleQueue()
+    there.put(pickle.PickleBuffer(kind(size)))
+    arrived = there.get()
     assert bytes(memoryview(arrived)) == bytes(size)
     if size < 4096:
         assert type(arrived) is kind
     else:
         assert not memoryview(arrived).readonly or kind is bytes
-    queue.close()
+    there.close()
 
 
 def test_imap_of_no_iterable_raises_at_once():
