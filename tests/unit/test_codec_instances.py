@@ -307,6 +307,24 @@ def test_shared_instances_and_cycles_are_kept():
         assert me.group is got and type(got) is kind
 
 
+@dataclasses.dataclass(eq=False)
+class Curious:
+    group: list
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.found = [type(item) for item in self.group]
+
+
+def test_a_list_has_no_holes_while_its_items_look_at_it():
+    message = [1, 2.5]
+    message.append(Curious(message))
+    message.append("last")
+    got = travel(message)
+    assert got[2].group is got and got[3] == "last"
+    assert got[2].found in ([], [int, float])  # pickle's list is empty then, ours has what came before
+
+
 def test_a_dict_of_attributes_that_is_in_the_message_too_is_pickles():
     value = Point(1, 2)
     for message in ([value, value.__dict__], [value.__dict__, value], (value, [value.__dict__] * 2)):

@@ -100,13 +100,34 @@ static PyObject *decode_item(struct decoder *decoder)
     return decode_value(decoder);
 }
 
+/* One that may contain itself: code that its items run, a __setstate__ say, can be led to it, and must find no place
+ * without an item there. */
+static PyObject *decode_growing_list(struct decoder *decoder, Py_ssize_t count, size_t mark)
+{
+    PyObject *list = PyList_New(0);
+    if (list == NULL) return NULL;
+    cmpy_marks_close(&decoder->marks, mark, list);
+    decoder->depth++;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = decode_item(decoder);
+        int failed = item == NULL ? -1 : PyList_Append(list, item);
+        Py_XDECREF(item);
+        if (failed < 0) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    }
+    decoder->depth--;
+    return list;
+}
+
 static PyObject *decode_sequence(struct decoder *decoder, size_t mark, bool is_list)
 {
     Py_ssize_t count;
     if (!read_count(decoder, 1, &count)) return NULL;
+    if (is_list && mark != NO_MARK) return decode_growing_list(decoder, count, mark);
     PyObject *sequence = is_list ? PyList_New(count) : PyTuple_New(count);
     if (sequence == NULL) return NULL;
-    if (is_list && mark != NO_MARK) cmpy_marks_close(&decoder->marks, mark, sequence); /* it may contain itself */
     decoder->depth++;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *item = decode_item(decoder);
