@@ -74,7 +74,8 @@ static inline void cmpy_sink_finish(struct cmpy_sink *sink)
 /* Gives back all memory and views. Any Python code may run (a released buffer's owner may die). */
 static inline void cmpy_sink_clear(struct cmpy_sink *sink)
 {
-    if (sink->bytes != sink->bytes_inline || sink->parts != sink->parts_inline || sink->views != NULL) {
+    if (sink->bytes != sink->bytes_inline || sink->parts != sink->parts_inline || sink->nviews > 0 ||
+        sink->views != sink->views_inline) {
         cmpy_sink_give_back(sink);
         return;
     }
