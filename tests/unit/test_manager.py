@@ -239,3 +239,14 @@ def test_a_worker_keeps_only_the_latest_queues():
     with cmp.Pool(1) as pool, cmp.Manager() as manager:
         queues = [manager.Queue() for _ in range(20)]
         assert pool.apply(attach_many, (queues,)) == 16
+
+
+def test_the_end_of_a_managed_queue_may_outlive_it():
+    with cmp.Manager() as manager:
+        queue = manager.Queue()
+        end = queue._reader
+        queue.put("there")
+        del queue
+        assert end.poll(0) and end.recv() == "there"
+    with pytest.raises(EOFError):
+        end.poll(LONG_S)

@@ -62,6 +62,7 @@ void cmpy_channel_drop(struct cmpy_channel *channel)
     /* A number that user code has closed and that now is something else is not ours to close. */
     if (channel->event_fd >= 0 && cmp_queue_owns_eventfd(&channel->queue)) close(channel->event_fd);
     cmp_segment_close(&channel->segment);
+    Py_XDECREF(channel->life);
     PyMem_Free(channel);
 }
 

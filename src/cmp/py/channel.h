@@ -18,6 +18,7 @@ struct cmpy_channel {
     bool reader_closed, writer_closed;
     bool of_fork;                   /* made by a context that forks; the stdlib then refuses to spawn with it */
     struct cmpy_channel *replaced;  /* what __init__, called again, put aside: a thread may be waiting there */
+    PyObject *life;                 /* the manager's, which `queue` looks at (queue.look_arg), or NULL: py/managerqueue.c */
     uint32_t fed_epoch;             /* the fork epoch of the process that last put something here */
     int event_fd;
     struct cmp_queue queue;

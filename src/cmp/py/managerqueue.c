@@ -17,10 +17,9 @@
  * `knock`, an attempt to connect, raises. */
 typedef struct {
     struct cmpy_queue_calls calls;
-    PyObject *life;               /* the manager's; NULL in the manager itself */
     PyObject *knock;              /* called when the manager is found gone; NULL in the manager */
     PyObject *weak;
-    const struct cmp_life *watched; /* of `life`, in a client */
+    const struct cmp_life *watched; /* the manager's, of channel->life; NULL in the manager itself */
 } ManagedQueue;
 
 /* --- the manager's life --- */
@@ -99,12 +98,10 @@ static int managed_init(ManagedQueue *self, PyObject *args, PyObject *kwargs)
 static int managed_traverse(ManagedQueue *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->life);
     Py_VISIT(self->knock);
     return 0;
 }
 
-/* Not `life`: its page stays mapped while anything may look at it. */
 static int managed_clear(ManagedQueue *self)
 {
     Py_CLEAR(self->knock);
@@ -118,7 +115,6 @@ static void managed_dealloc(ManagedQueue *self)
     if (self->weak != NULL) PyObject_ClearWeakRefs((PyObject *)self);
     (void)managed_clear(self);
     cmpy_channel_drop(self->calls.channel);
-    Py_XDECREF(self->life);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -190,12 +186,13 @@ static PyObject *managed_watch(ManagedQueue *self, PyObject *args)
     if (self->calls.channel == NULL) return not_initialized();
     const struct cmp_life *watched = cmpy_life_get(self->calls.channel->state, life);
     if (watched == NULL) return NULL;
-    if (self->life != NULL) Py_RETURN_NONE; /* once: a thread may be waiting, and looking, meanwhile */
-    self->life = Py_NewRef(life);
+    struct cmpy_channel *channel = self->calls.channel;
+    if (channel->life != NULL) Py_RETURN_NONE; /* once: a thread may be waiting, and looking, meanwhile */
+    channel->life = Py_NewRef(life);
     self->knock = Py_NewRef(knock);
     self->watched = watched;
-    self->calls.channel->queue.look_arg = (void *)watched; /* the channel does not outlive the last queue that has it */
-    self->calls.channel->queue.on_look = look_at_manager;
+    channel->queue.look_arg = (void *)watched;
+    channel->queue.on_look = look_at_manager;
     Py_RETURN_NONE;
 }
 
@@ -213,7 +210,6 @@ static PyObject *managed_adopt(ManagedQueue *self, PyObject *args)
     if (self->calls.channel != NULL) return PyErr_Format(PyExc_RuntimeError, "this queue is in use already");
     self->calls.channel = cmpy_channel_keep(other->calls.channel);
     self->watched = other->watched;
-    self->life = Py_XNewRef(other->life);
     self->knock = Py_XNewRef(other->knock);
     Py_RETURN_NONE;
 }
