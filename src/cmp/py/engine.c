@@ -299,7 +299,7 @@ void cmpy_engine_end_all(struct cmpy_engine *engine, PyObject *words)
             return;
         }
         if (cmpy_tasks_remove(&engine->book, id, &task)) cmpy_engine_answer(engine, &task, parcel);
-        else cmpy_parcel_free(parcel);
+        else cmpy_parcel_drop(parcel);
     }
     cmpy_lead_news(engine);
 }

@@ -60,7 +60,7 @@ static void imap_receive(struct cmpy_job *job, struct cmpy_parcel *parcel)
         job->engine->hungry = true;
     if (self->abandoned || make_room(self, position) < 0) {
         if (!self->abandoned) PyErr_WriteUnraisable((PyObject *)job);
-        cmpy_parcel_free(parcel);
+        cmpy_parcel_drop(parcel);
     } else {
         self->places[position & (self->nplaces - 1)] = parcel;
     }
@@ -107,7 +107,7 @@ static void abandon(ImapJob *self)
     for (Py_ssize_t i = 0; i < self->nplaces; i++) {
         struct cmpy_parcel *parcel = self->places[i];
         self->places[i] = NULL;
-        if (parcel != NULL) cmpy_parcel_free(parcel);
+        if (parcel != NULL) cmpy_parcel_drop(parcel);
     }
 }
 
@@ -183,23 +183,49 @@ static PyObject *from_chunk(IMapIterator *self)
     return item;
 }
 
+/* The parcel that was taken out last goes back to the front, unless other threads have gone on behind it. */
+static void put_back(ImapJob *imap, Py_ssize_t position, struct cmpy_parcel *parcel)
+{
+    bool fits = imap->first == position + 1;
+    /* What has arrived since may have its place: then the ring has to be larger. */
+    if (fits && imap->places[position & (imap->nplaces - 1)] != NULL)
+        fits = make_room(imap, imap->first + imap->nplaces) == 0;
+    if (!fits) {
+        cmpy_parcel_drop(parcel);
+        return;
+    }
+    imap->first = position;
+    imap->places[position & (imap->nplaces - 1)] = parcel;
+}
+
 /* Takes the parcel at the front out, opened. -1 with a signal handler's exception: it is still there. */
 static int open_next(ImapJob *imap, bool *success, PyObject **value)
 {
     struct cmpy_parcel *parcel = next_parcel(imap);
     Py_ssize_t position = imap->first++; /* other threads go on behind it */
     imap->places[position & (imap->nplaces - 1)] = NULL;
-    if (cmpy_parcel_open(imap->job.engine->state, parcel, success, value) < 0) {
-        if (imap->first == position + 1 && make_room(imap, position) == 0) {
-            imap->first = position;
-            imap->places[position & (imap->nplaces - 1)] = parcel;
-        } else {
-            cmpy_parcel_free(parcel);
-        }
-        return -1;
+    int code = cmpy_parcel_open(imap->job.engine->state, parcel, success, value);
+    if (code < 0) put_back(imap, position, parcel);
+    else cmpy_parcel_drop(parcel);
+    return code;
+}
+
+/* A chunk is to be handed out item by item, behind what is left of one that another thread has opened meanwhile. Takes
+ * it over. */
+static int add_chunk(IMapIterator *self, PyObject *chunk)
+{
+    int code = 0;
+    if (!PyList_CheckExact(chunk)) {
+        PyErr_SetString(PyExc_TypeError, "a pool's chunk of results is a list");
+        code = -1;
+    } else if (self->chunk == NULL) {
+        self->chunk = Py_NewRef(chunk);
+        self->at = 0;
+    } else {
+        code = PyList_SetSlice(self->chunk, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, chunk);
     }
-    cmpy_parcel_free(parcel);
-    return 0;
+    Py_DECREF(chunk);
+    return code;
 }
 
 static PyObject *next_until(IMapIterator *self, int64_t deadline_ns)
@@ -237,8 +263,7 @@ static PyObject *next_until(IMapIterator *self, int64_t deadline_ns)
             return NULL;
         }
         if (!self->chunked) return value;
-        Py_XSETREF(self->chunk, value);
-        self->at = 0;
+        if (add_chunk(self, value) < 0) return NULL;
     }
 }
 

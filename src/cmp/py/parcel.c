@@ -17,6 +17,7 @@ static struct cmpy_parcel *allocate(size_t size)
         return NULL;
     }
     memset(parcel, 0, sizeof *parcel);
+    parcel->references = 1;
     return parcel;
 }
 
@@ -59,19 +60,24 @@ struct cmpy_parcel *cmpy_parcel_error(void)
     return cmpy_parcel_make(CMPY_PARCEL_ERROR, cmpy_exception_take());
 }
 
-static void release_bytes(struct cmpy_parcel *parcel)
+void cmpy_parcel_keep(struct cmpy_parcel *parcel)
+{
+    parcel->references++;
+}
+
+static void release_block(struct cmpy_parcel *parcel)
 {
     if (parcel->block == 0) return;
     struct cmp_taken taken;
     taken.block = parcel->block;
-    parcel->block = 0;
     cmp_queue_release(&parcel->engine->results, &taken);
     cmpy_engine_unpin(parcel->engine);
 }
 
-void cmpy_parcel_free(struct cmpy_parcel *parcel)
+void cmpy_parcel_drop(struct cmpy_parcel *parcel)
 {
-    release_bytes(parcel);
+    if (--parcel->references > 0) return;
+    release_block(parcel);
     Py_XDECREF(parcel->object);
     Py_XDECREF((PyObject *)parcel->engine);
     PyMem_Free(parcel);
@@ -160,7 +166,6 @@ static int open_bytes(struct cmpy_state *state, struct cmpy_parcel *parcel, bool
         *success = false;
         *value = cmpy_exception_take();
     }
-    release_bytes(parcel);
     return 0;
 }
 

@@ -21,6 +21,7 @@ enum cmpy_parcel_kind {
 
 struct cmpy_parcel {
     struct cmpy_parcel *next;
+    Py_ssize_t references;
     enum cmpy_parcel_kind kind;
     Py_ssize_t position;
     PyObject *object;
@@ -46,7 +47,10 @@ struct cmpy_parcel *cmpy_parcel_take(struct cmpy_engine *engine, struct cmp_take
 struct cmpy_parcel *cmpy_parcel_make(enum cmpy_parcel_kind kind, PyObject *object);
 /* The exception now set, fetched. NULL with MemoryError. */
 struct cmpy_parcel *cmpy_parcel_error(void);
-void cmpy_parcel_free(struct cmpy_parcel *parcel);
+/* For as long as it is being opened, which may run any code, of another thread's too. */
+void cmpy_parcel_keep(struct cmpy_parcel *parcel);
+/* One reference less; the last one frees it. */
+void cmpy_parcel_drop(struct cmpy_parcel *parcel);
 
 /* What is in it: *success tells a value from an exception. -1 with an exception (a signal handler's, MemoryError of
  * our own): the parcel is as it was and can be opened again. */

@@ -74,19 +74,19 @@ static int open_all(ApplyResult *self)
         bool success = false;
         PyObject *value = NULL;
         if (!is_map || self->success) {
-            if (cmpy_parcel_open(self->job.engine->state, parcel, &success, &value) < 0) return -1;
-            if (self->arrived != parcel) { /* another thread opened it meanwhile */
-                Py_XDECREF(value);
-                continue;
-            }
-            if (is_map && success && put_chunk((MapResult *)self, parcel->position, value) < 0) {
-                Py_DECREF(value);
-                return -1;
-            }
+            cmpy_parcel_keep(parcel);
+            int code = cmpy_parcel_open(self->job.engine->state, parcel, &success, &value);
+            bool mine = self->arrived == parcel; /* else another thread has opened it meanwhile */
+            if (code == 0 && mine && is_map && success)
+                code = put_chunk((MapResult *)self, parcel->position, value);
+            cmpy_parcel_drop(parcel);
+            if (code < 0 || !mine) Py_XDECREF(value);
+            if (code < 0) return -1;
+            if (!mine) continue;
         }
         self->arrived = parcel->next;
         if (self->arrived == NULL) self->last = &self->arrived;
-        cmpy_parcel_free(parcel);
+        cmpy_parcel_drop(parcel);
         if (is_map && success) {
             Py_DECREF(value);
         } else if (value != NULL) {
@@ -322,6 +322,20 @@ static int result_clear(ApplyResult *self)
     return 0;
 }
 
+static int map_traverse(MapResult *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->feed.iterator);
+    Py_VISIT(self->feed.function);
+    return result_traverse(&self->result, visit, arg);
+}
+
+static int map_clear(MapResult *self)
+{
+    Py_CLEAR(self->feed.iterator);
+    Py_CLEAR(self->feed.function);
+    return result_clear(&self->result);
+}
+
 static void result_dealloc(ApplyResult *self)
 {
     PyTypeObject *type = Py_TYPE(self);
@@ -330,7 +344,7 @@ static void result_dealloc(ApplyResult *self)
     while (self->arrived != NULL) {
         struct cmpy_parcel *parcel = self->arrived;
         self->arrived = parcel->next;
-        cmpy_parcel_free(parcel);
+        cmpy_parcel_drop(parcel);
     }
     (void)result_clear(self);
     if (self->job.calls_back) self->job.engine->callbacks.out--; /* never came to be: its making failed */
@@ -407,8 +421,8 @@ PyDoc_STRVAR(map_result_doc, "The result of a map that a pool makes, now or late
 static PyType_Slot map_slots[] = {
     {Py_tp_doc, (void *)map_result_doc},
     {Py_tp_dealloc, map_dealloc},
-    {Py_tp_traverse, result_traverse},
-    {Py_tp_clear, result_clear},
+    {Py_tp_traverse, map_traverse},
+    {Py_tp_clear, map_clear},
     {Py_tp_getset, map_getset},
     {Py_tp_members, map_members},
     {0, NULL},

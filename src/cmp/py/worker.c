@@ -26,8 +26,9 @@ struct job {
 static PyObject *call_each(enum cmpy_task_kind kind, PyObject *function, PyObject *chunk)
 {
     PyObject *items = PySequence_Fast(chunk, "a pool's chunk is a sequence");
-    PyObject *results = items == NULL ? NULL : PyList_New(PySequence_Fast_GET_SIZE(items));
-    for (Py_ssize_t i = 0; results != NULL && i < PyList_GET_SIZE(results); i++) {
+    /* It grows: a place without a result could be found by the function, through the garbage collector. */
+    PyObject *results = items == NULL ? NULL : PyList_New(0);
+    for (Py_ssize_t i = 0; results != NULL && i < PySequence_Fast_GET_SIZE(items); i++) {
         PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(items, i)), *result = NULL;
         if (kind == CMPY_TASK_MAP) {
             result = PyObject_CallOneArg(function, item);
@@ -37,8 +38,8 @@ static PyObject *call_each(enum cmpy_task_kind kind, PyObject *function, PyObjec
             Py_XDECREF(arguments);
         }
         Py_DECREF(item);
-        if (result != NULL) PyList_SET_ITEM(results, i, result);
-        else Py_CLEAR(results);
+        if (result == NULL || PyList_Append(results, result) < 0) Py_CLEAR(results);
+        Py_XDECREF(result);
     }
     Py_XDECREF(items);
     return results;
