@@ -164,3 +164,36 @@ def test_signal_is_heard_while_results_keep_coming(mp):
             assert not result.ready()
         finally:
             signal.signal(signal.SIGALRM, previous)
+
+
+WAYS_TO_WAIT = {
+    "get": lambda pool: pool.apply_async(sleep_for, (0.6,)).get(30),
+    "map": lambda pool: pool.map(sleep_for, [0.3, 0.3, 0.3], 1),
+    "imap": lambda pool: list(pool.imap(sleep_for, [0.3, 0.3, 0.3])),
+}
+
+
+@pytest.mark.parametrize("wait", WAYS_TO_WAIT.values(), ids=WAYS_TO_WAIT)
+@pytest.mark.parametrize("what", ["a callback", "another thread"])
+def test_signal_handler_may_wait_for_what_other_results_bring_about(mp, wait, what):
+    heard = []
+
+    def handler(*_):
+        if what == "a callback":
+            called = threading.Event()
+            pool.apply_async(double, (4,), callback=lambda _: called.set())
+            heard.append(called.wait(20))
+        else:
+            thread = threading.Thread(target=pool.apply, args=(double, (4,)))
+            thread.start()
+            thread.join(20)
+            heard.append(not thread.is_alive())
+
+    with mp.Pool(2) as pool:
+        previous = signal.signal(signal.SIGALRM, handler)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            wait(pool)
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+    assert heard == [True]

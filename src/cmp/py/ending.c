@@ -149,8 +149,7 @@ int cmpy_ending_run(struct cmpy_engine *engine)
     }
     engine->pool_state = CMPY_POOL_TERMINATE;
     engine->pins++;
-    (void)cmpy_lead_drain(engine); /* what was done in time is done */
-    note(&interruption);
+    cmpy_lead_drain(engine); /* what was done in time is done */
     shut(engine);
     cmpy_engine_end_all(engine, NULL);
     await_starts(engine, &interruption);

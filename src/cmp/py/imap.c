@@ -239,7 +239,7 @@ static PyObject *next_until(IMapIterator *self, int64_t deadline_ns)
         if (!has_next(imap)) {
             if (cmpy_engine_check_process(imap->job.engine) < 0) return NULL;
             imap->job.waiters++;
-            int code = cmpy_lead_wait(imap->job.engine, has_next, imap, deadline_ns);
+            int code = cmpy_lead_wait(imap->job.engine, has_next, imap, deadline_ns, false);
             imap->job.waiters--;
             if (code < 0) return NULL;
             if (code > 0) {

@@ -12,6 +12,7 @@
 
 /* Between two looks at results that cannot be taken. */
 #define BLIND_NS (50 * CMP_MS)
+#define SIGNALS_NS (50 * CMP_MS)
 
 static bool is_mine(const struct cmpy_engine *engine)
 {
@@ -106,62 +107,92 @@ static int take_call(void *arg, int64_t deadline_ns)
     return cmp_queue_take(t->queue, &t->taken, NULL, deadline_ns);
 }
 
-/* Everything that is in the queue now. -1 with an exception. */
-static int take_all(struct cmpy_engine *engine)
+/* Everything that is in the queue now. */
+static void take_all(struct cmpy_engine *engine)
 {
     struct taking t;
     unsigned delivered = 0;
     t.queue = &engine->results;
     for (;;) {
-        int code = engine->open ? cmpy_wait(take_call, &t, CMPY_TRY) : -EPIPE;
+        int code = engine->open ? cmpy_wait_once(take_call, &t, CMPY_TRY) : -EPIPE;
         if (code == -EBADMSG || code == -ECANCELED) {
             engine->seen = cmp_load(&engine->news, relaxed);
             continue;
         }
-        if (code == CMPY_RAISED) return -1;
         /* A result that this process cannot map stays where it is; who asks for one is told so, and we look now and then. */
         if (code == -ENOMEM || code == -EBADF) engine->blind_until_ns = cmp_now_ns() + BLIND_NS;
-        if (code < 0) return 0;
+        if (code < 0) return;
         deliver(engine, &t.taken);
         cmpy_breathe(&delivered);
     }
 }
 
-int cmpy_lead_drain(struct cmpy_engine *engine)
+void cmpy_lead_drain(struct cmpy_engine *engine)
 {
-    if ((engine->led && !is_mine(engine)) || !engine->open) return 0;
-    if (engine->nended == 0 && cmp_queue_size(&engine->results) == 0) return 0;
+    if ((engine->led && !is_mine(engine)) || !engine->open) return;
+    if (engine->nended == 0 && cmp_queue_size(&engine->results) == 0) return;
     bool nested = lead_begin(engine);
-    int code = engine->nended > 0 ? cmpy_roster_settle(engine, take_all) : take_all(engine);
+    if (engine->nended > 0) cmpy_roster_settle(engine, take_all);
+    else take_all(engine);
     lead_end(engine, nested);
-    return code;
 }
 
 /* --- waiting --- */
 
-static int lead(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns)
+struct waiting {
+    struct cmpy_engine *engine;
+    bool (*done)(void *);
+    void *arg;
+    int64_t deadline_ns;
+    bool returns;
+};
+
+/* While results keep coming, no wait would look for signals. */
+static bool signals_are_due(void)
 {
+    static _Thread_local int64_t looked_ns;
+    int64_t now_ns = cmp_tick_ns();
+    if (now_ns - looked_ns < SIGNALS_NS) return false;
+    looked_ns = now_ns;
+    return true;
+}
+
+/* 0: done, 1: not in time, -EINTR: signal handlers are to run, -1 with an exception. */
+static int lead(const struct waiting *w)
+{
+    struct cmpy_engine *engine = w->engine;
     struct taking t;
     unsigned delivered = 0;
     t.queue = &engine->results;
     for (;;) {
-        if (engine->nended > 0 && cmpy_roster_settle(engine, take_all) < 0) return -1;
-        if (done(arg)) return 0;
+        if (engine->nended > 0) cmpy_roster_settle(engine, take_all);
+        if (w->done(w->arg)) return 0;
         if (!engine->open) return 1;
         engine->seen = cmp_load(&engine->news, relaxed);
-        int code = cmpy_wait(take_call, &t, deadline_ns);
+        int code = cmpy_wait_once(take_call, &t, w->deadline_ns);
         if (code == 0) {
             deliver(engine, &t.taken);
             feed_the_hungry(engine);
             cmpy_breathe(&delivered);
-            if (PyErr_CheckSignals() < 0) return -1; /* while results keep coming, no wait would look */
+            if (signals_are_due()) return -EINTR;
         } else if (code == -EAGAIN || code == -ETIMEDOUT) return 1;
-        else if (code == CMPY_RAISED) return -1;
+        else if (code == -EINTR) return code;
         else if (code != -ECANCELED && code != -EBADMSG) {
             cmpy_raise("Pool: a result", code);
             return -1;
         }
     }
+}
+
+static int take_the_lead(const struct waiting *w)
+{
+    struct cmpy_engine *engine = w->engine;
+    cmpy_supervisor_unwant(engine);
+    bool nested = lead_begin(engine);
+    int code = lead(w);
+    if (code == -EINTR) engine->nreturning -= w->returns;
+    lead_end(engine, nested);
+    return code;
 }
 
 struct following {
@@ -181,36 +212,43 @@ static int follow_call(void *arg, int64_t deadline_ns)
     return cmp_eventcount_wait(&f->engine->followers, look_news, NULL, f, deadline_ns, 0, NULL);
 }
 
-static int follow(struct cmpy_engine *engine, int64_t deadline_ns)
+/* As lead(); and -EAGAIN: there was news, but not this. */
+static int follow(const struct waiting *w)
 {
+    struct cmpy_engine *engine = w->engine;
     struct following f = {engine, cmp_load(&engine->news, relaxed)};
     engine->nfollowers++;
-    int code = cmpy_wait(follow_call, &f, deadline_ns);
+    int code = cmpy_wait_once(follow_call, &f, w->deadline_ns);
     engine->nfollowers--;
-    return code;
+    bool done = w->done(w->arg);
+    if (code == 0 && !done) return -EAGAIN;
+    if (code == -EINTR && done) code = 0;
+    if (code == -EINTR) engine->nreturning -= w->returns;
+    /* The lead may have come free meanwhile, and this thread have been the one that was told. */
+    if (!engine->led) offer(engine);
+    return done ? 0 : code == -EINTR ? code : 1;
 }
 
-static int wait_until(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns)
+/* Signal handlers run while this thread neither leads nor counts as one that will: they may wait for what only the results
+ * bring about, a callback or another thread's get(). */
+static int wait_until(const struct waiting *w)
 {
-    while (engine->led && !is_mine(engine)) {
-        int code = follow(engine, deadline_ns);
-        /* The lead may have come free meanwhile, and this thread have been the one that was told. */
-        bool leaves = code == CMPY_RAISED || code < 0 || done(arg);
-        if (leaves && !engine->led) offer(engine);
-        if (code == CMPY_RAISED) return -1;
-        if (leaves) return done(arg) ? 0 : 1;
+    for (;;) {
+        int code = w->engine->led && !is_mine(w->engine) ? follow(w) : take_the_lead(w);
+        if (code == -EINTR) {
+            int raised = PyErr_CheckSignals();
+            w->engine->nreturning += w->returns;
+            if (raised < 0) return -1;
+            if (w->done(w->arg)) return 0;
+        } else if (code != -EAGAIN) return code;
     }
-    cmpy_supervisor_unwant(engine);
-    bool nested = lead_begin(engine);
-    int code = lead(engine, done, arg, deadline_ns);
-    lead_end(engine, nested);
-    return code;
 }
 
-int cmpy_lead_wait(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns)
+int cmpy_lead_wait(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns, bool returns)
 {
+    struct waiting w = {engine, done, arg, deadline_ns, returns};
     if (done(arg)) return 0;
-    int code = wait_until(engine, done, arg, deadline_ns);
+    int code = wait_until(&w);
     if (code >= 0 && engine->pool_state == CMPY_POOL_TERMINATE) cmpy_farewell(engine->state);
     return code;
 }

@@ -7,8 +7,9 @@
  * published, and whoever leads can know that all published ones have been delivered, which is what settling a death
  * needs (py/roster.h).
  *
- * Whoever stops to wait while the lead is free offers it: to those who follow, else to the supervisor. A thread that
- * leads may run a signal handler or a finalizer which waits itself: it leads on, one level deeper.
+ * Whoever stops to wait while the lead is free offers it: to those who follow, else to the supervisor. So does who lets
+ * signal handlers run, for these may wait for whatever results bring about. A thread that leads may run a finalizer
+ * which waits itself: it leads on, one level deeper.
  *
  * News: a job got done, or a worker died, in a thread other than the leader. `news` moves, followers are woken, and
  * the leader, asleep in the result queue, is disturbed: it looks at `news` before it sleeps (cmpy_lead_look). */
@@ -17,11 +18,11 @@
 
 #include "py/engine.h"
 
-/* Waits, leading or following, until done(arg): 0; 1: the deadline has passed; -1: an exception. */
-int cmpy_lead_wait(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns);
-/* Delivers what is there, if no other thread leads. Runs no user code but finalizers. -1 with a signal handler's
- * exception. */
-int cmpy_lead_drain(struct cmpy_engine *engine);
+/* Waits, leading or following, until done(arg): 0; 1: the deadline has passed; -1: an exception. `returns`: the caller
+ * counts in engine->nreturning. */
+int cmpy_lead_wait(struct cmpy_engine *engine, bool (*done)(void *), void *arg, int64_t deadline_ns, bool returns);
+/* Delivers what is there, if no other thread leads. Runs no user code but finalizers. */
+void cmpy_lead_drain(struct cmpy_engine *engine);
 /* Says that something has changed (see above). */
 void cmpy_lead_news(struct cmpy_engine *engine);
 /* For cmp_queue.on_look of the results, the engine being its argument. */

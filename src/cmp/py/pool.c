@@ -92,7 +92,7 @@ static PyObject *pool_join(Pool *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     Py_INCREF(engine);
-    int code = cmpy_lead_wait(engine, is_finished, engine, CMPY_FOREVER);
+    int code = cmpy_lead_wait(engine, is_finished, engine, CMPY_FOREVER, false);
     Py_DECREF(engine);
     if (code < 0) return NULL;
     Py_RETURN_NONE;

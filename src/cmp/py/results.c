@@ -190,7 +190,7 @@ static int result_wait_done(ApplyResult *self, int64_t deadline_ns)
     if (self->job.done) return 0;
     if (cmpy_engine_check_process(self->job.engine) < 0) return -1;
     self->job.waiters++;
-    int code = cmpy_lead_wait(self->job.engine, is_done, self, deadline_ns);
+    int code = cmpy_lead_wait(self->job.engine, is_done, self, deadline_ns, false);
     self->job.waiters--;
     return code;
 }
@@ -205,7 +205,7 @@ static int result_wait_opened(ApplyResult *self, int64_t deadline_ns)
     self->job.waiters++;
     engine->nreturning++;
     while (code == 0 && !self->job.done) {
-        code = cmpy_lead_wait(engine, has_something, self, deadline_ns);
+        code = cmpy_lead_wait(engine, has_something, self, deadline_ns, true);
         if (code == 0 && !self->job.calls_back) code = open_all(self);
     }
     engine->nreturning--;
@@ -233,7 +233,7 @@ PyObject *cmpy_result_get(ApplyResult *self, int64_t deadline_ns)
 static int look(ApplyResult *self)
 {
     if (!self->job.done && cmpy_engine_check_process(self->job.engine) < 0) return -1;
-    if (!self->job.done && cmpy_lead_drain(self->job.engine) < 0) return -1;
+    if (!self->job.done) cmpy_lead_drain(self->job.engine);
     return self->job.done;
 }
 

@@ -306,7 +306,7 @@ struct death {
     int64_t ended_ns;
 };
 
-int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engine *))
+void cmpy_roster_settle(struct cmpy_engine *engine, void (*drain)(struct cmpy_engine *))
 {
     /* Who ends from here on may have published after the drain: theirs is the next time. */
     struct death deaths[64];
@@ -323,19 +323,18 @@ int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engi
         (void)cmp_sweep_dead(&engine->segment);
         Py_END_ALLOW_THREADS
         uint64_t published = cmp_queue_tail(&engine->results);
-        if (drain(engine) < 0) return -1;
+        drain(engine);
         /* One that stands still in a sweep holds the results' lock: what is published there counts all the same. */
-        if ((int64_t)(cmp_queue_head(&engine->results) - published) < 0) return 0;
+        if ((int64_t)(cmp_queue_head(&engine->results) - published) < 0) return;
         uint64_t head = cmp_queue_head(&engine->tasks);
         for (int i = 0; i < n; i++) {
-            /* A signal handler that ran in the drain may have waited, led, and settled this death. */
+            /* A finalizer that ran in the drain may have waited, led, and settled this death. */
             const struct cmpy_worker *worker = &engine->workers[deaths[i].slot];
             if (worker->ended && !worker->settled && worker->ended_ns == deaths[i].ended_ns)
                 settle_one(engine, deaths[i].slot, head);
         }
         cmpy_supervisor_kick(); /* it frees the slots, and judges whether the pool is over now */
     }
-    return 0;
 }
 
 static void replace(struct cmpy_engine *engine, int64_t *again_ns)
@@ -361,7 +360,7 @@ void cmpy_roster_tend(struct cmpy_engine *engine, int64_t *again_ns)
     look(engine, again_ns);
     if (engine->nended > 0) {
         if (engine->led) cmpy_lead_news(engine); /* the leader settles it */
-        else if (cmpy_lead_drain(engine) < 0) PyErr_WriteUnraisable(NULL);
+        else cmpy_lead_drain(engine);
         int64_t soon_ns = cmp_now_ns() + LOOK_AGAIN_NS;
         if (engine->nended > 0 && soon_ns < *again_ns) *again_ns = soon_ns;
     }

@@ -23,8 +23,7 @@ Py_ssize_t cmpy_roster_poll(const struct cmpy_engine *engine, struct pollfd *ent
 /* Looks who has ended, settles it if nobody leads, replaces them. Never raises. What it could not do now it does when
  * called again, at the latest at *again_ns (lowered, never raised). */
 void cmpy_roster_tend(struct cmpy_engine *engine, int64_t *again_ns);
-/* By the leader: sees to the claims of those who ended, after `drain` has delivered all that they published. -1 with a
- * signal handler's exception: to be called again. */
-int cmpy_roster_settle(struct cmpy_engine *engine, int (*drain)(struct cmpy_engine *));
+/* By the leader: sees to the claims of those who ended, after `drain` has delivered all that they published. */
+void cmpy_roster_settle(struct cmpy_engine *engine, void (*drain)(struct cmpy_engine *));
 
 #endif

@@ -26,6 +26,10 @@ int cmpy_deadline(int block, PyObject *timeout, int64_t *deadline_ns);
 typedef int (*cmpy_call)(void *arg, int64_t deadline_ns);
 int cmpy_wait(cmpy_call call, void *arg, int64_t deadline_ns);
 
+/* The same for callers that have to put something down before signal handlers may run: no handler does, and -EINTR says
+ * that it is time to let them, by PyErr_CheckSignals(), and then to wait again. */
+int cmpy_wait_once(cmpy_call call, void *arg, int64_t deadline_ns);
+
 /* In loops that run no bytecode, where nobody else would give up the GIL: does so at each 256th call, `count` being the
  * caller's. */
 void cmpy_breathe(unsigned *count);
