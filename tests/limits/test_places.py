@@ -1,4 +1,5 @@
-"""Machines without /dev/shm, with a full one, with a /tmp that is full or cannot be written to: mount namespaces."""
+"""Machines without /dev/shm, with a full one, with a /tmp that is full or cannot be written to, with a /proc that hides
+strangers, with processes in a pid namespace of their own."""
 
 from __future__ import annotations
 
@@ -6,11 +7,16 @@ import ctypes
 import os
 import subprocess
 import sys
+import time
+import warnings
 from pathlib import Path
 
 import pytest
 from support import alone, works
 
+import cmp
+
+NEWPID = 0x20000000
 NEWNS, PRIVATE, RECURSIVE, BIND, REMOUNT, READ_ONLY = 0x00020000, 1 << 18, 1 << 14, 1 << 12, 1 << 5, 1
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -19,8 +25,8 @@ def unshare() -> bool:
     return libc.unshare(NEWNS) == 0 and libc.mount(b"none", b"/", None, ctypes.c_ulong(PRIVATE | RECURSIVE), None) == 0
 
 
-def mount(source: str, place: str, options: str, flags: int) -> None:
-    if libc.mount(source.encode(), place.encode(), b"tmpfs", ctypes.c_ulong(flags), options.encode()) != 0:
+def mount(source: str, place: str, options: str, flags: int, kind: bytes = b"tmpfs") -> None:
+    if libc.mount(source.encode(), place.encode(), kind, ctypes.c_ulong(flags), options.encode()) != 0:
         raise OSError(ctypes.get_errno(), f"mount {place}")
 
 
@@ -95,12 +101,62 @@ def with_nowhere_to_write() -> None:
             raise AssertionError("a socket without a folder")
 
 
+def take_a_lock_held_elsewhere(become) -> None:
+    """A child that `become` has made a stranger waits for the lock of its living parent, long enough to doubt it."""
+    lock, order = cmp.Lock(), cmp.Queue()
+
+    def child() -> None:
+        become()
+        order.put("waits")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with lock:
+                order.put("has it")
+
+    process = cmp.Process(target=child, daemon=True)
+    with lock:
+        process.start()
+        assert order.get(timeout=20) == "waits"
+        time.sleep(1.2)
+        order.put("lets go")
+    assert [order.get(timeout=20), order.get(timeout=20)] == ["lets go", "has it"]
+    process.join(20)
+    assert process.exitcode == 0
+
+
+def give_up_root() -> None:
+    os.setgid(65534)
+    os.setuid(65534)
+    assert cmp.parent_process().is_alive()
+
+
+def with_hidden_strangers() -> None:
+    assert unshare()
+    mount("proc", "/proc", "hidepid=2", 0, b"proc")
+    take_a_lock_held_elsewhere(give_up_root)
+
+
+def with_children_in_a_namespace() -> None:
+    assert libc.unshare(NEWPID) == 0
+    take_a_lock_held_elsewhere(lambda: None)
+
+
 def can_mount() -> bool:
     program = "import ctypes; raise SystemExit(ctypes.CDLL(None).unshare(0x20000) != 0)"
     return os.geteuid() == 0 and subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
+SCENES = [
+    without_shm,
+    with_full_shm,
+    with_full_tmp,
+    with_nowhere_to_write,
+    with_hidden_strangers,
+    with_children_in_a_namespace,
+]
+
+
 @pytest.mark.skipif(not can_mount(), reason="needs the right to mount")
-@pytest.mark.parametrize("scene", [without_shm, with_full_shm, with_full_tmp, with_nowhere_to_write])
+@pytest.mark.parametrize("scene", SCENES)
 def test_everything_works(scene):
     alone.run(scene)

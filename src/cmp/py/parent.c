@@ -9,14 +9,15 @@
 #include <unistd.h>
 
 /* Readable once the process is gone. A pid may have been given to a stranger since, so the start time, which the
- * parent knew of itself, must agree; asked after opening, since what the descriptor stands for changes no more. */
+ * parent knew of itself, must agree, where /proc shows it; asked after opening, since what the descriptor stands for
+ * changes no more. */
 static int open_sentinel(pid_t pid, uint64_t start_ticks, int *fd)
 {
     uint64_t now_ticks = 0;
     bool zombie;
     int opened = -1, code = cmp_pidfd_open(pid, &opened);
     if (code == 0) {
-        if (start_ticks == 0 || (cmp_procstat_read(pid, &now_ticks, &zombie) == 0 && now_ticks == start_ticks)) {
+        if (start_ticks == 0 || cmp_procstat_read(pid, &now_ticks, &zombie) < 0 || now_ticks == start_ticks) {
             *fd = opened;
             return 0;
         }

@@ -56,6 +56,14 @@ int cmp_members_attach(struct cmp_members *members, struct cmp_members_shm *shm)
     return 0;
 }
 
+/* Has this process been forked into another pid namespace than the table's? Then it cannot say who it is, nor ask after
+ * the others. Where /proc is out of reach (a chroot) it is believed to be in the same. */
+static bool is_foreign(const struct cmp_members *members)
+{
+    uint64_t here = cmp_procstat_pid_namespace(), there = members->shm->pid_namespace;
+    return here != 0 && there != 0 && here != there;
+}
+
 /* A free slot, by one CAS of `who`; -1 if there is none. */
 static int64_t claim(struct cmp_members *members, uint64_t who)
 {
@@ -71,6 +79,7 @@ static int64_t claim(struct cmp_members *members, uint64_t who)
 
 static cmp_owner join(struct cmp_members *members)
 {
+    if (is_foreign(members)) return CMP_OWNER_NAMELESS;
     uint64_t who = make_who(getpid(), cmp_procstat_own_start());
     int64_t slot = claim(members, who);
     if (slot < 0 && members->on_full != NULL) {
@@ -145,7 +154,8 @@ static bool gone(uint64_t who)
     switch (cmp_procstat_read(pid, &start_now, &zombie)) {
     /* Also a process whose first thread has ended looks like a zombie while its others go on. */
     case 0: return (zombie && !lives) || (start != 0 && (start_now & START_MASK) != start);
-    case -ESRCH: return true;
+    /* Where /proc shows a user his own processes only (hidepid), a stranger's looks like none. */
+    case -ESRCH: return !lives && kill(pid, 0) < 0 && errno == ESRCH;
     default: return false;
     }
 }
@@ -153,7 +163,7 @@ static bool gone(uint64_t who)
 bool cmp_members_dead(struct cmp_members *members, cmp_owner owner)
 {
     struct cmp_member_shm *slot = slot_of(members, owner);
-    if (slot == NULL) return false;
+    if (slot == NULL || is_foreign(members)) return false;
     uint64_t who = cmp_load(&slot->who, acquire);
     /* Read after `who`: if it has not moved on, `who` was the owner's (vacate raises it first). */
     if (cmp_load(&slot->generation, relaxed) != (uint32_t)owner || who == 0) return true;
