@@ -238,8 +238,11 @@ static void nothing(int number)
 TEST(a_signal_that_the_program_uses_is_left_alone)
 {
     struct sigaction own = {.sa_handler = nothing}, after;
+    CHECK_EQ(sigaction(SIGURG, &own, NULL), 0);
     CHECK_EQ(sigaction(SIGRTMAX, &own, NULL), 0);
     CHECK_EQ(cmp_lifeline_arm(getppid()), 0);
+    CHECK_EQ(sigaction(SIGURG, NULL, &after), 0);
+    CHECK(after.sa_handler == nothing);
     CHECK_EQ(sigaction(SIGRTMAX, NULL, &after), 0);
     CHECK(after.sa_handler == nothing);
 }
@@ -247,6 +250,7 @@ TEST(a_signal_that_the_program_uses_is_left_alone)
 TEST(a_program_with_handlers_everywhere_is_told)
 {
     struct sigaction own = {.sa_handler = nothing};
+    CHECK_EQ(sigaction(SIGURG, &own, NULL), 0);
     for (int number = SIGRTMIN; number <= SIGRTMAX; number++) CHECK_EQ(sigaction(number, &own, NULL), 0);
     CHECK_EQ(cmp_lifeline_arm(getppid()), -EBUSY);
 }

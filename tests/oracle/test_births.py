@@ -8,6 +8,8 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from support.places import child_environment
@@ -218,3 +220,23 @@ def test_arrays_and_values_have_a_lock_of_their_context(mp):
 def test_current_process_is_one_for_all(mp):
     assert mp.current_process() is multiprocessing.current_process()
     assert in_child(mp, lambda: mp.current_process().name == multiprocessing.current_process().name)
+
+
+def test_program_that_a_daemon_has_become_outlives_the_thread_that_started_it(mp):
+    made = []
+
+    def start():
+        made.append(mp.Process(target=os.execvp, args=("sleep", ["sleep", "30"]), daemon=True))
+        made[0].start()
+        comm = f"/proc/{made[0].pid}/comm"
+        while open(comm).read() != "sleep\n":
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    end = time.monotonic() + 0.3  # the kernel tells children of a thread's end
+    while time.monotonic() < end:
+        assert made[0].is_alive()
+    made[0].kill()
+    made[0].join()

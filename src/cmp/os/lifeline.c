@@ -56,9 +56,10 @@ static bool is_free(int number)
     return sigaction(number, NULL, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_DFL;
 }
 
-/* From the far end: programs that use real-time signals themselves count from SIGRTMIN. */
+/* Of the real-time ones from the far end: programs that use them themselves count from SIGRTMIN. */
 static int choose_signal(void)
 {
+    if (is_free(SIGURG)) return SIGURG;
     for (int number = SIGRTMAX; number >= SIGRTMIN; number--)
         if (is_free(number)) return number;
     return 0;
@@ -80,6 +81,7 @@ static int install_handler(void)
 int cmp_lifeline_arm(pid_t parent)
 {
     int saved = errno, code;
+    if (getppid() == 0) parent = 0; /* it is in an outer pid namespace, and has no number here */
     armed_parent = parent;
     code = install_handler();
     if (code == 0 && prctl(PR_SET_PDEATHSIG, armed_signal) < 0) code = -errno;

@@ -1,9 +1,11 @@
 /* Lifeline: a process that ends when its parent does, however that ended, SIGKILL included.
  *
- * The kernel sends a signal when the *thread* that forked us ends. So the signal is a real-time one whose handler looks
- * whether the parent process is still ours, and if it is returns: the setting stays armed for the parent's remaining
- * threads. Otherwise the handler ends the process by _exit(CMP_LIFELINE_STATUS), whatever code is just running, within
- * half a millisecond. Children of this process are not armed by it, programs it execs die of the bare signal. */
+ * The kernel sends a signal when the *thread* that forked us ends. So the signal has a handler, which looks whether the
+ * parent process is still ours, and if it is returns: the setting stays armed for the parent's remaining threads.
+ * Otherwise the handler ends the process by _exit(CMP_LIFELINE_STATUS), whatever code is just running, within half a
+ * millisecond. Children of this process are not armed by it. A program that it execs keeps the setting and loses the
+ * handler: so the signal is SIGURG, which does nothing then; or, where this process has a handler for that, a real-time
+ * signal, of which that program dies. */
 #ifndef CMP_OS_LIFELINE_H
 #define CMP_OS_LIFELINE_H
 
@@ -12,7 +14,8 @@
 #define CMP_LIFELINE_STATUS 143 /* as a shell says of SIGTERM, by which daemons end otherwise */
 
 /* Arms this process; `parent` is whose child it believes to be. -ESRCH: that one has ended already, and nothing is
- * armed any more; -EBUSY: the program has handlers on all real-time signals. Not for two threads at once. */
+ * armed any more; -EBUSY: the program has handlers on all these signals. Not for two threads at once. A parent in an outer
+ * pid namespace cannot be seen to end: this process lives on. */
 int cmp_lifeline_arm(pid_t parent);
 
 /* The same for a process that is somebody else's child but shall end with `parent`: a fork server's. `pipe` is the read
