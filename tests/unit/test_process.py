@@ -485,3 +485,20 @@ def test_threads_that_start_processes_while_stdout_is_full_leave_no_child_behind
     """One thread's flush waits in write(), the others' for the stream's lock, and whoever goes on forks."""
     program = [sys.executable, "-c", STARTS_AMONG_FLUSHES]
     assert subprocess.run(program, timeout=50, env=child_environment()).returncode == 0
+
+
+def test_join_keeps_its_time_though_the_sentinel_is_something_else_by_now():
+    process = cmp.Process(target=signal.pause)
+    process.start()
+    sentinel = process.sentinel
+    with open("/dev/zero") as always_readable:
+        os.dup2(always_readable.fileno(), sentinel)
+    process.join(0.2)
+    assert process.exitcode is None
+    os.close(sentinel)
+    process.join(0.2)
+    assert process.exitcode is None
+    os.dup2(os.open("/dev/null", os.O_RDONLY), sentinel)  # what the process object is going to close
+    process.kill()
+    process.join(10)
+    assert process.exitcode == -signal.SIGKILL

@@ -167,9 +167,10 @@ static PyObject *popen_wait(struct popen *self, PyObject *args, PyObject *kwargs
         code = cmpy_wait(wait_for_end, self, deadline_ns);
     } else {
         int fd = sentinel_to_wait_with(self);
-        code = fd >= 0 ? cmpy_wait(wait_for_sentinel, &fd, deadline_ns) : cmpy_wait(watch_for_end, self, deadline_ns);
-        /* The launchers' sentinel is a pipe, which the kernel closes a moment before the process has ended. */
-        if (code == 0) code = cmpy_wait(wait_for_end, self, CMPY_FOREVER);
+        code = fd >= 0 ? cmpy_wait(wait_for_sentinel, &fd, deadline_ns) : 0;
+        /* The launchers' sentinel is a pipe, which the kernel closes a moment before the process has ended; and a program
+         * that closes all descriptors leaves a number that is nothing, or something else. */
+        if (code == 0 || code == -EBADF) code = cmpy_wait(watch_for_end, self, deadline_ns);
     }
     if (code == CMPY_RAISED) return NULL;
     look(self);
