@@ -9,6 +9,7 @@ import queue
 import resource
 import threading
 from array import array
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
@@ -210,9 +211,18 @@ def test_arrays_keep_dtype_order_and_writability():
         assert got.shape == value.shape
         if isinstance(value, np.ndarray):
             assert got.flags.writeable and got.flags.f_contiguous == value.flags.f_contiguous or value.ndim < 2
-    frozen = np.arange(100_000)
-    frozen.flags.writeable = False
-    assert not travel(frozen).flags.writeable
+
+
+@pytest.mark.parametrize("size", [8, 400_000])
+def test_arrays_that_may_not_be_written_to_arrive_as_the_stdlib_has_them(size):
+    np = pytest.importorskip("numpy")
+    for frozen in (np.frombuffer(bytes(size), dtype=np.uint8), np.broadcast_to(np.arange(size // 8), (2, size // 8))):
+        assert not frozen.flags.writeable
+        got, theirs = travel(frozen), ForkingPickler.loads(ForkingPickler.dumps(frozen))
+        assert (got == frozen).all() and got.flags.writeable == theirs.flags.writeable
+        if got.flags.writeable:
+            got[...] = 7
+        assert not frozen.any() or frozen[0][-1] == size // 8 - 1
 
 
 def test_arrays_that_share_an_object_share_it_again():

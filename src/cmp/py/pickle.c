@@ -36,12 +36,26 @@ static PyObject *collector_write(PyObject *object, PyObject *chunk)
     return PyLong_FromSsize_t(size);
 }
 
+/* Arrays that may not be written to, as np.asarray() of an image and np.frombuffer() are, come out of the standard
+ * library's pickles (protocol 4, up to Python 3.13) as fresh copies that may; under protocol 5 the word "readonly" would
+ * travel with them. The pickler reads it from the PickleBuffer after this call. */
+static void let_arrays_be_written(const Py_buffer *view)
+{
+#if PY_VERSION_HEX < 0x030e0000
+    if (view->readonly && view->obj != NULL && strcmp(Py_TYPE(view->obj)->tp_name, "numpy.ndarray") == 0)
+        ((Py_buffer *)view)->readonly = 0;
+#else
+    (void)view;
+#endif
+}
+
 /* The pickler's buffer_callback: a true answer means in band. */
 static PyObject *collector_buffer(PyObject *object, PyObject *buffer)
 {
     struct collector *self = (struct collector *)object;
     const Py_buffer *view = PyPickleBuffer_GetBuffer(buffer);
     if (view == NULL) return NULL;
+    let_arrays_be_written(view);
     if (view->len < CMPY_PICKLE_OUT_OF_BAND) Py_RETURN_TRUE;
     if (PyList_Append(self->buffers, buffer) < 0) return NULL;
     Py_RETURN_FALSE;
