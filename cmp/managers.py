@@ -89,12 +89,20 @@ class BaseManager(_stdlib.BaseManager):
         def process(*args, **kwds):
             made = context.Process(*args, **kwds)
             made._lifeline = True
+            begun.append(made)
             return made
 
+        begun = []
         context = self._ctx
         self._ctx = SimpleNamespace(Process=process)
         try:
             super().start(initializer, initargs)
+        except BaseException:  # Ctrl-C, say, before it has told its address: nobody could end it later
+            for made in begun:
+                if made.pid is not None:
+                    made.kill()
+                    made.join()
+            raise
         finally:
             self._ctx = context
         started_here[os.getpid(), self._address] = self

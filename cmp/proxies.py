@@ -106,7 +106,8 @@ def _keep_for_the_next(key: tuple[str, str], attached: _Attached) -> None:
     _kept.pop(key, None)
     _kept[key] = attached
     for other in list(_kept):
-        if len(_kept) > _KEPT_MOST or not _kept[other].life.is_on():
+        kept = _kept.get(other)  # other threads do the same
+        if kept is not None and (len(_kept) > _KEPT_MOST or not kept.life.is_on()):
             _kept.pop(other, None)
 
 

@@ -249,6 +249,26 @@ def test_a_manager_that_dies_as_it_starts_is_an_error():
     manager._process.join(LONG_S)
 
 
+class Interrupted(Exception):
+    pass
+
+
+def test_a_manager_whose_start_is_interrupted_is_ended():
+    def interrupt(*_):
+        raise Interrupted
+
+    manager = cmp.managers.SyncManager()
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(Interrupted):
+            manager.start(signal.pause)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert not manager._process.is_alive()
+
+
 @pytest.mark.parametrize("signs", [[signal.SIGSTOP], [signal.SIGSTOP, signal.SIGTERM]])
 def test_shutdown_ends_a_manager_that_stands_still(signs, folders):
     manager = cmp.managers.SyncManager(shutdown_timeout=0.2)
