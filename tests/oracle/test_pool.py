@@ -406,3 +406,8 @@ def use_a_pool(mp):
 def test_thread_pool_is_the_standard_librarys(mp):
     with mp.pool.ThreadPool(2) as pool:
         assert pool.map(double, range(5)) == [0, 2, 4, 6, 8]
+
+
+def test_keywords_that_are_no_mapping_fail_the_call(mp):
+    with mp.Pool(1) as pool, pytest.raises(TypeError, match="must be a mapping, not int"):
+        pool.apply(dict, (), 3)

@@ -1,6 +1,7 @@
 #include "py/engine.h"
 
 #include "os/clock.h"
+#include "os/eventfd.h"
 #include "os/forkepoch.h"
 #include "py/encode.h"
 #include "py/errors.h"
@@ -122,7 +123,8 @@ static void engine_dealloc(struct cmpy_engine *engine)
 {
     PyTypeObject *type = Py_TYPE(engine);
     engine_close(engine);
-    if (engine->workers == NULL && engine->wake_fd >= 0) close(engine->wake_fd); /* a spawned worker's own */
+    bool is_spawned_worker = engine->workers == NULL; /* which has a descriptor of its own */
+    if (is_spawned_worker && cmp_eventfd_is(engine->wake_fd, engine->wake_identity)) close(engine->wake_fd);
     cmpy_tasks_free(&engine->book);
     if (engine->workers != NULL)
         for (uint32_t i = 0; i < engine->nslots; i++) Py_XDECREF(engine->workers[i].process);
@@ -156,7 +158,8 @@ static PyObject *engine_reduce(struct cmpy_engine *engine, PyObject *Py_UNUSED(i
     PyObject *spawning = PyObject_CallOneArg(state->assert_spawning, (PyObject *)engine);
     if (spawning == NULL) return NULL;
     Py_DECREF(spawning);
-    if (!cmp_segment_owns_fd(&engine->segment)) return cmpy_raise("Pool: its descriptor was closed", -EBADF);
+    if (!cmp_segment_owns_fd(&engine->segment) || !cmp_eventfd_is(engine->wake_fd, engine->wake_identity))
+        return cmpy_raise("Pool: its descriptor was closed", -EBADF);
     memory = PyObject_CallFunction(state->dup_fd, "i", engine->segment.fd);
     if (memory == NULL) goto out;
     event = PyObject_CallFunction(state->dup_fd, "i", engine->wake_fd);
@@ -193,6 +196,7 @@ static PyObject *attach_engine(PyObject *module, PyObject *args)
     int fd = detach(memory);
     if (fd >= 0) engine->wake_fd = detach(event);
     if (fd < 0 || engine->wake_fd < 0) goto failed;
+    engine->wake_identity = cmp_eventfd_identity(engine->wake_fd);
     int code = cmp_segment_attach(&engine->segment, fd);
     if (code == 0) {
         fd = -1;

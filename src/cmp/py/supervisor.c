@@ -16,11 +16,13 @@
 
 #define COALESCE_NS (20 * CMP_MS)
 #define DEAF_MS 20 /* between two looks without an eventfd */
+#define LONGEST_MS 1000 /* the eventfd may be closed during a sleep, and then nothing more comes by it */
 
 /* One per process, so no part of a module's state. No PyObject of a parent is touched after a fork. */
 static struct {
     uint32_t epoch;
     int wake_fd;
+    uint64_t wake_identity;           /* what that number stands for (os/eventfd.h) */
     int reserved;                     /* pools that have the eventfd's number and are not adopted yet */
     bool running;                     /* the thread */
     bool asleep;
@@ -28,13 +30,24 @@ static struct {
     struct cmpy_engine *engines;      /* strong */
 } supervisor = {.wake_fd = -1};
 
+/* A program that closes all descriptors may have closed it, too, and opened something else under its number. */
+static bool has_eventfd(void)
+{
+    return cmp_eventfd_is(supervisor.wake_fd, supervisor.wake_identity);
+}
+
+static void drop_eventfd(void)
+{
+    if (has_eventfd()) close(supervisor.wake_fd);
+    supervisor.wake_fd = -1;
+}
+
 /* After a fork: nothing of the parent's. What its lists held stays as it was, for ever. */
 static void be_ours(void)
 {
     if (supervisor.epoch == cmp_fork_epoch()) return;
-    if (supervisor.wake_fd >= 0) close(supervisor.wake_fd);
+    drop_eventfd();
     supervisor.epoch = cmp_fork_epoch();
-    supervisor.wake_fd = -1;
     supervisor.reserved = 0;
     supervisor.running = supervisor.asleep = false;
     supervisor.engines = NULL;
@@ -50,6 +63,7 @@ int cmpy_supervisor_reserve(void)
             cmpy_raise("Pool", code);
             return -1;
         }
+        supervisor.wake_identity = cmp_eventfd_identity(supervisor.wake_fd);
     }
     supervisor.reserved++;
     return supervisor.wake_fd;
@@ -57,9 +71,7 @@ int cmpy_supervisor_reserve(void)
 
 static void close_if_idle(void)
 {
-    if (supervisor.reserved > 0 || supervisor.running || supervisor.wake_fd < 0) return;
-    close(supervisor.wake_fd);
-    supervisor.wake_fd = -1;
+    if (supervisor.reserved == 0 && !supervisor.running) drop_eventfd();
 }
 
 void cmpy_supervisor_unreserve(void)
@@ -98,7 +110,7 @@ int cmpy_supervisor_adopt(struct cmpy_engine *engine)
 
 void cmpy_supervisor_kick(void)
 {
-    if (supervisor.wake_fd >= 0 && supervisor.epoch == cmp_fork_epoch()) cmp_eventfd_raise(supervisor.wake_fd);
+    if (supervisor.epoch == cmp_fork_epoch() && has_eventfd()) cmp_eventfd_raise(supervisor.wake_fd);
 }
 
 void cmpy_supervisor_want(struct cmpy_engine *engine)
@@ -156,7 +168,7 @@ static void attend(struct cmpy_engine *engine, int64_t *again_ns)
 {
     cmpy_roster_tend(engine, again_ns);
     size_t before = engine->book.count;
-    if (cmpy_lead_drain(engine) < 0) PyErr_WriteUnraisable(NULL);
+    cmpy_lead_drain(engine);
     if (engine->book.count != before) engine->coalesce_until_ns = cmp_now_ns() + COALESCE_NS;
     engine->hungry = false;
     cmpy_feeds_advance(engine);
@@ -220,20 +232,20 @@ static void sleep_until(int64_t again_ns)
     struct pollfd only;
     if (entries == NULL) entries = &only;
     nfds_t n = 0;
-    entries[n++] = (struct pollfd){.fd = supervisor.wake_fd, .events = POLLIN};
+    bool hears = has_eventfd();
+    entries[n++] = (struct pollfd){.fd = hears ? supervisor.wake_fd : -1, .events = POLLIN};
     if (entries != &only)
         for (struct cmpy_engine *engine = supervisor.engines; engine != NULL; engine = engine->next)
             n += (nfds_t)cmpy_roster_poll(engine, entries + n);
     supervisor.asleep = true;
     Py_BEGIN_ALLOW_THREADS
-    int timeout_ms = entries == &only ? 50 : -1;
+    int timeout_ms = !hears ? DEAF_MS : entries == &only ? 50 : LONGEST_MS;
     if (again_ns != INT64_MAX) {
         int64_t left_ns = again_ns - cmp_now_ns();
-        timeout_ms = left_ns <= 0 ? 0 : (int)(left_ns / CMP_MS) + 1;
+        if (left_ns < timeout_ms * CMP_MS) timeout_ms = left_ns <= 0 ? 0 : (int)(left_ns / CMP_MS) + 1;
     }
     (void)poll(entries, n, timeout_ms);
-    if ((entries[0].revents & POLLIN) != 0) (void)cmp_eventfd_lower(supervisor.wake_fd);
-    else if (entries[0].revents != 0) (void)poll(NULL, 0, DEAF_MS); /* closed by the program: what is left is to look */
+    if ((entries[0].revents & POLLIN) != 0 && has_eventfd()) (void)cmp_eventfd_lower(supervisor.wake_fd);
     Py_END_ALLOW_THREADS
     supervisor.asleep = false;
     if (entries != &only) PyMem_RawFree(entries);

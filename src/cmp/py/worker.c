@@ -2,6 +2,7 @@
 
 #include "os/clock.h"
 #include "os/eventfd.h"
+#include "os/forkepoch.h"
 #include "os/sigmask.h"
 #include "py/decode.h"
 #include "py/encode.h"
@@ -18,6 +19,7 @@
 struct job {
     struct cmpy_engine *engine;
     struct cmp_worker_shm *slot;
+    uint32_t epoch; /* the worker's */
     struct cmp_taken taken;
 };
 
@@ -53,7 +55,12 @@ static PyObject *call(enum cmpy_task_kind kind, PyObject *function, PyObject *ar
     PyObject *result = NULL, *given = NULL;
     if (keywords != NULL && keywords != Py_None) {
         given = PyDict_New(); /* any mapping will do, as in func(**kwds) */
-        if (given == NULL || PyDict_Update(given, keywords) < 0) goto out;
+        if (given == NULL || PyDict_Update(given, keywords) < 0) {
+            if (PyErr_ExceptionMatches(PyExc_AttributeError)) /* no keys() */
+                PyErr_Format(PyExc_TypeError, "argument after ** must be a mapping, not %.200s",
+                             Py_TYPE(keywords)->tp_name);
+            goto out;
+        }
     }
     result = PyObject_Call(function, tuple, given);
 out:
@@ -174,8 +181,18 @@ static int publish(struct job *job, struct cmpy_sink *sink)
     return cmpy_wait(put_call, &p, CMPY_FOREVER);
 }
 
-/* Publishes result or error (exactly one is given), come what may. -1: not even a failure could be told; the claim
- * stands, and the parent learns from this worker's end. */
+/* The parent hears of the answer, if it said that it wants to. False: not from here, for the task has closed all
+ * descriptors; then it has to hear of this worker's end. */
+static bool tell(const struct cmpy_engine *engine)
+{
+    if (!cmp_pooltable_tell(engine->table)) return true;
+    bool hears = cmp_eventfd_is(engine->wake_fd, engine->wake_identity);
+    if (hears) cmp_eventfd_raise(engine->wake_fd);
+    return hears;
+}
+
+/* Publishes result or error (exactly one is given), come what may. 1: done; 0: and this worker is to leave; -1: not even a
+ * failure could be told; the claim stands, and the parent learns from this worker's end. */
 static int answer(struct job *job, PyObject *result, PyObject *error)
 {
     struct cmpy_state *state = job->engine->state;
@@ -199,8 +216,7 @@ static int answer(struct job *job, PyObject *result, PyObject *error)
     if (!told) return -1;
     PyErr_Clear();
     cmp_worker_answer(job->slot);
-    if (cmp_pooltable_tell(job->engine->table)) cmp_eventfd_raise(job->engine->wake_fd);
-    return 0;
+    return tell(job->engine);
 }
 
 /* --- the loop --- */
@@ -232,12 +248,14 @@ static int work_once(struct job *job)
     cmp_worker_begin(job->slot, cmp_now_ns());
     PyObject *result = run(job), *error = NULL;
     if (result == NULL) error = cmpy_exception_take();
-    code = answer(job, result, error);
+    /* A task that forks, and whose child returns as well, has one result, and a slot has one worker. */
+    bool is_copy = job->epoch != cmp_fork_epoch();
+    code = is_copy ? 0 : answer(job, result, error);
     Py_XDECREF(result);
-    bool leaves = error != NULL && PyErr_GivenExceptionMatches(error, PyExc_SystemExit);
-    if (code == 0 && leaves) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    bool raises = error != NULL && (is_copy || PyErr_GivenExceptionMatches(error, PyExc_SystemExit));
+    if (code >= 0 && raises) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_XDECREF(error);
-    return code < 0 || leaves ? -1 : 1;
+    return raises ? -1 : code;
 }
 
 PyDoc_STRVAR(worker_doc, "What a pool's processes run.");
@@ -251,6 +269,7 @@ static PyObject *worker(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!IOOO:pool_worker", state->engine_type, &engine, &slot, &initializer, &initargs,
                           &maxtasks))
         return NULL;
+    uint32_t epoch = cmp_fork_epoch();
     cmp_sigmask_unblock(); /* of a process that a supervisor has forked by a way of the user's */
     if (slot >= engine->table->nslots) return PyErr_Format(PyExc_ValueError, "no worker slot %u", slot);
     Py_ssize_t most = maxtasks == Py_None ? PY_SSIZE_T_MAX : PyLong_AsSsize_t(maxtasks);
@@ -261,12 +280,14 @@ static PyObject *worker(PyObject *module, PyObject *args)
         Py_XDECREF(tuple);
         if (done == NULL) return NULL;
         Py_DECREF(done);
+        if (epoch != cmp_fork_epoch()) Py_RETURN_NONE; /* it has forked, and this is the child */
     }
     engine->results.on_look = NULL; /* a forked worker's copy still thinks of the parent's news */
     struct job *job = PyMem_Malloc(sizeof *job);
     if (job == NULL) return PyErr_NoMemory();
     job->engine = engine;
     job->slot = &engine->table->slots[slot];
+    job->epoch = epoch;
     cmp_store(&job->slot->life, CMP_WORKER_READY, relaxed, "pool.ready");
     int code = 1;
     for (Py_ssize_t done = 0; code > 0 && done < most; done++) code = work_once(job);

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define SPIN_NS INT64_C(5000)        /* measured: as good as 20 us, and kind to an oversubscribed machine */
@@ -258,24 +257,15 @@ int cmp_queue_arm(struct cmp_queue *queue, int64_t deadline_ns)
 
 /* --- the eventfd --- */
 
-/* 0 if the number is closed. All eventfds share an inode of the kernel's; what matters is that a file or socket that
- * got the number after user code closed it is told apart. */
-static uint64_t identity_of(int fd)
-{
-    struct stat status;
-    if (fd < 0 || fstat(fd, &status) < 0) return 0;
-    return ((uint64_t)status.st_dev << 32 ^ (uint64_t)status.st_ino) | 1;
-}
-
 void cmp_queue_use_eventfd(struct cmp_queue *queue, int fd)
 {
     queue->event_fd = fd;
-    queue->event_identity = identity_of(fd);
+    queue->event_identity = cmp_eventfd_identity(fd);
 }
 
 bool cmp_queue_owns_eventfd(const struct cmp_queue *queue)
 {
-    return queue->event_fd >= 0 && identity_of(queue->event_fd) == queue->event_identity;
+    return cmp_eventfd_is(queue->event_fd, queue->event_identity);
 }
 
 void cmp_queue_raise(struct cmp_queue *queue)
