@@ -1,5 +1,6 @@
 #include "runner.h"
 
+#include "os/clock.h"
 #include "os/procstat.h"
 #include "shm/member.h"
 
@@ -48,6 +49,41 @@ static pid_t joined_child(cmp_owner *owner)
     WAIT_FOR(cmp_load(told, acquire) != 0);
     *owner = cmp_load(told, acquire);
     return pid;
+}
+
+static _Atomic bool enough;
+
+/* Comes and goes, as quickly as can be. */
+static void *stay_for_moments(void *arg)
+{
+    struct cmp_members *members = arg;
+    while (!cmp_load(&enough, relaxed)) {
+        cmp_owner me = cmp_members_me(members);
+        /* While a member is there nobody may have found that very member dead, be it before it came. */
+        cmp_owner buried = cmp_load(told, acquire);
+        for (int i = 0; i < 20; i++) cmp_relax();
+        CHECK(buried != me && cmp_load(told, acquire) != me);
+        cmp_members_leave(members);
+    }
+    return NULL;
+}
+
+TEST(a_member_to_come_is_not_found_dead)
+{
+    fresh(1);
+    struct cmp_members other;
+    CHECK_EQ(cmp_members_attach(&other, handle.shm), 0);
+    told = test_shared(sizeof *told);
+    cmp_private_store(&enough, false, relaxed);
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, stay_for_moments, &other), 0);
+    int64_t end_ns = cmp_now_ns() + 1000 * CMP_MS; /* long before, where nothing slows it down */
+    for (int i = 0; i < 20 * 1000 * 1000 && (i % 1024 != 0 || cmp_now_ns() < end_ns); i++) {
+        cmp_owner owner = cmp_members_at(&handle, 0);
+        if (owner != 0 && cmp_members_dead(&handle, owner)) cmp_store(told, owner, release, "test.told");
+    }
+    cmp_private_store(&enough, true, relaxed);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
 }
 
 TEST(joining_takes_one_slot_and_keeps_it)

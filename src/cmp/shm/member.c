@@ -117,7 +117,9 @@ bool cmp_members_joined(const struct cmp_members *members)
 /* The order matters: a claimer that finds the slot free finds the raised generation too. */
 static void vacate(struct cmp_member_shm *slot, uint32_t generation)
 {
-    cmp_store(&slot->generation, generation + 1, relaxed, "member.raise");
+    /* Release: who finds the generation raised finds all that this member did before it left; pairs with the acquire
+     * in dead, on which a sweep builds. */
+    cmp_store(&slot->generation, generation + 1, release, "member.raise");
     cmp_store(&slot->who, 0, release, "member.vacate"); /* pairs with the CAS in claim */
 }
 
@@ -166,7 +168,7 @@ bool cmp_members_dead(struct cmp_members *members, cmp_owner owner)
     if (slot == NULL || is_foreign(members)) return false;
     uint64_t who = cmp_load(&slot->who, acquire);
     /* Read after `who`: if it has not moved on, `who` was the owner's (vacate raises it first). */
-    if (cmp_load(&slot->generation, relaxed) != (uint32_t)owner || who == 0) return true;
+    if (cmp_load(&slot->generation, acquire) != (uint32_t)owner || who == 0) return true;
     if (who == make_who(getpid(), cmp_procstat_own_start())) return false;
     int saved = errno;
     bool dead = gone(who);
@@ -184,8 +186,11 @@ int32_t cmp_members_pid(struct cmp_members *members, cmp_owner owner)
 
 cmp_owner cmp_members_at(struct cmp_members *members, uint32_t slot)
 {
-    if (slot >= members->nslots || cmp_load(&members->shm->slots[slot].who, acquire) == 0) return 0;
-    return make_owner(slot, cmp_load(&members->shm->slots[slot].generation, relaxed));
+    if (slot >= members->nslots) return 0;
+    /* Before `who`: if that member leaves meanwhile this names one that was, never one that is yet to come. Acquire keeps
+     * the two loads in order. */
+    uint32_t generation = cmp_load(&members->shm->slots[slot].generation, acquire);
+    return cmp_load(&members->shm->slots[slot].who, acquire) == 0 ? 0 : make_owner(slot, generation);
 }
 
 void cmp_members_bury(struct cmp_members *members, cmp_owner owner)
