@@ -64,6 +64,29 @@ TEST(full_queue_takes_nothing_more)
     fixture_close(&fixture);
 }
 
+static struct cmp_taken held;
+
+static void release_held(void *queue)
+{
+    cmp_queue_release(queue, &held);
+    _exit(0);
+}
+
+TEST(forked_child_cannot_give_back_what_its_parent_took)
+{
+    struct fixture fixture;
+    struct cmp_queue *queue = fixture_open(&fixture, 0);
+    CHECK_EQ(put_sized(queue, 5, 100000, NEVER), 0);
+    CHECK_EQ(cmp_queue_take(queue, &held, NULL, NEVER), 0);
+    test_join(test_child(release_held, queue));
+    CHECK_EQ(put_sized(queue, 6, 100000, NEVER), 0); /* not into the block that is still held here */
+    CHECK_EQ(item_check(held.data, held.size), 5);
+    CHECK_EQ(must_take(queue), 6);
+    cmp_queue_release(queue, &held);
+    CHECK_EQ(cmp_block_check(&fixture.segment), 0);
+    fixture_close(&fixture);
+}
+
 TEST(burst_gives_its_memory_back)
 {
     struct fixture fixture;

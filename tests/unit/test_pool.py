@@ -489,6 +489,30 @@ def test_pool_used_in_a_forked_child_is_a_clear_error():
         assert process.exitcode == 0
 
 
+def repeat(piece):
+    return piece * 100_000  # in a block of shared memory
+
+
+def drop_and_ask(result):
+    with pytest.raises(RuntimeError, match="belongs to the process that made it"):
+        result[0].get()
+    result.clear()
+    gc.collect()
+
+
+def test_forked_child_leaves_its_parents_results_alone():
+    with cmp.Pool(1) as pool:
+        result = [pool.apply_async(repeat, (b"a",))]
+        result[0].wait()
+        child = cmp.Process(target=drop_and_ask, args=(result,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        later = pool.apply_async(repeat, (b"b",))
+        later.wait()
+        assert result[0].get() == repeat(b"a") and later.get() == repeat(b"b")
+
+
 def make_a_pool():
     cmp.Pool(1)
 

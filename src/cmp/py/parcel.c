@@ -1,6 +1,7 @@
 #include "py/parcel.h"
 
 #include "os/clock.h"
+#include "os/forkepoch.h"
 #include "py/decode.h"
 #include "py/errors.h"
 
@@ -67,7 +68,7 @@ void cmpy_parcel_keep(struct cmpy_parcel *parcel)
 
 static void release_block(struct cmpy_parcel *parcel)
 {
-    if (parcel->block == 0) return;
+    if (parcel->block == 0 || parcel->engine->epoch != cmp_fork_epoch()) return; /* a child's copy: the block is not its */
     struct cmp_taken taken;
     taken.block = parcel->block;
     cmp_queue_release(&parcel->engine->results, &taken);
@@ -154,6 +155,8 @@ static int await_signal(void)
 
 static int open_bytes(struct cmpy_state *state, struct cmpy_parcel *parcel, bool *success, PyObject **value)
 {
+    /* A child's copy leads to a block which its parent gives back as it likes. */
+    if (parcel->block != 0 && cmpy_engine_check_process(parcel->engine) < 0) return -1;
     struct cmpy_source source = {.bytes = parcel->data, .size = parcel->size};
     const struct cmpy_result_header *at = cmpy_source_raw(&source, sizeof *at);
     struct cmpy_result_header header = {.status = CMPY_RESULT_VALUE};

@@ -85,7 +85,7 @@ struct cmp_taken {
  * stays where it is). */
 #define CMP_QUEUE_CLAIM(tag, index) ((uint64_t)(tag) << 32 | (uint32_t)((index) + 1))
 int cmp_queue_take(struct cmp_queue *queue, struct cmp_taken *taken, _Atomic uint64_t *claim, int64_t deadline_ns);
-/* Gives the block back, if there is one. */
+/* Gives the block back, if there is one; in a child that was forked since the take, it stays the parent's. */
 void cmp_queue_release(struct cmp_queue *queue, struct cmp_taken *taken);
 
 struct cmp_item {

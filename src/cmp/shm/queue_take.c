@@ -311,11 +311,20 @@ int cmp_queue_take(struct cmp_queue *queue, struct cmp_taken *taken, _Atomic uin
     return 0;
 }
 
+/* Only what this member holds: a forked child has the handle too, and a copy of whatever names the block, but the block
+ * stays its parent's. */
+static void give_back(struct cmp_queue *queue, cmp_ref *block)
+{
+    if (*block == 0) return;
+    _Atomic uint64_t *tenure = cmp_block_tenure(queue->segment, *block);
+    uint64_t mine = CMP_TENURE(CMP_TENURE_MEMBER, cmp_members_me(&queue->segment->members));
+    if (tenure != NULL && cmp_load(tenure, relaxed) == mine) cmp_block_free(queue->segment, *block);
+    *block = 0;
+}
+
 void cmp_queue_release(struct cmp_queue *queue, struct cmp_taken *taken)
 {
-    if (taken->block == 0) return;
-    cmp_block_free(queue->segment, taken->block);
-    taken->block = 0;
+    give_back(queue, &taken->block);
 }
 
 int cmp_queue_take_many(struct cmp_queue *queue, struct cmp_item *items, size_t n, void *bytes, size_t bytes_size,
@@ -339,9 +348,7 @@ int cmp_queue_take_many(struct cmp_queue *queue, struct cmp_item *items, size_t 
 
 void cmp_queue_release_item(struct cmp_queue *queue, struct cmp_item *item)
 {
-    if (item->block == 0) return;
-    cmp_block_free(queue->segment, item->block);
-    item->block = 0;
+    give_back(queue, &item->block);
 }
 
 int cmp_queue_discard(struct cmp_queue *queue, int64_t deadline_ns)
