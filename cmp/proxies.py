@@ -7,6 +7,7 @@ the manager's authenticated socket (`attach`), and from then on touches that mem
 from __future__ import annotations
 
 import os
+import threading
 from functools import partial
 from multiprocessing import context as _stdlib_context
 from multiprocessing import managers as _stdlib
@@ -212,6 +213,57 @@ class SharedProxy(BaseProxy):
         if self._attached is not None and _stdlib_context.get_spawning_popen() is not None:
             kwds["shared"] = self._attached.shared, self._attached.life
         return rebuild, (func, token, serializer, kwds)
+
+
+# ---- proxies in queues ----
+
+# As long as a proxy lies in a queue of a manager's, nobody may have its object but that item. The stdlib's manager takes the
+# item, and with it the proxy, into its own process; here the item holds a reference, from its put to its get.
+
+_sent = threading.local()  # .proxies: by the put that this thread is at
+
+
+def _tell(proxy: BaseProxy, what: str) -> bool:
+    """False: its manager does not know of such things, or is gone."""
+    try:
+        conn = proxy._Client(proxy._token.address, authkey=proxy._authkey)
+        try:
+            dispatch(conn, None, what, (proxy._id,))
+        finally:
+            conn.close()
+    except (OSError, EOFError):
+        return False
+    except _stdlib.RemoteError as error:
+        util.debug("%s: %s", what, error)
+        return False
+    return True
+
+
+def _send_off(proxy: BaseProxy) -> tuple[object, ...]:
+    rebuild, args = proxy.__reduce__()
+    if proxy._owned_by_manager or not _tell(proxy, "send_off"):
+        return rebuild, args
+    _sent.__dict__.setdefault("proxies", []).append(proxy)
+    return _arrive, (rebuild, args)
+
+
+def _arrive(rebuild, args) -> BaseProxy:
+    proxy = rebuild(*args)
+    _tell(proxy, "land")
+    return proxy
+
+
+def _settle(put: bool) -> None:
+    """What was sent off is on its way now, or it is not."""
+    for proxy in _sent.__dict__.pop("proxies", ()):
+        if not put:
+            _tell(proxy, "land")
+
+
+_core._carry_proxies(BaseProxy, _send_off, _settle)
+
+
+# ---- the kinds of proxies ----
 
 
 class QueueProxy(SharedProxy, _core.ManagedQueue):

@@ -180,7 +180,7 @@ def _open_spare() -> int:
 class Server(_stdlib.Server):
     """The stdlib's server, which can also hand out what it keeps in shared memory."""
 
-    public = [*_stdlib.Server.public, "attach"]
+    public = [*_stdlib.Server.public, "attach", "send_off", "land"]
 
     def __init__(self, registry, address, authkey, serializer):
         inherited = process.current_process()._config.get("tempdir")
@@ -296,6 +296,14 @@ class Server(_stdlib.Server):
         if self._clients.gave(c, ident):
             super().decref(c, ident)
 
+    def send_off(self, c, ident):
+        """A proxy goes into a queue, where it has a reference that is no process's."""
+        super().incref(c, ident)
+
+    def land(self, c, ident):
+        """It has been taken out, by somebody who has his own reference."""
+        super().decref(c, ident)
+
     def attach(self, c, ident):
         """incref(), and the object itself with the manager's life, for a client that can receive descriptors."""
         self.incref(c, ident)
@@ -315,4 +323,4 @@ class Server(_stdlib.Server):
 class SharedMemoryServer(Server, _stdlib.SharedMemoryServer):
     """The stdlib's server of shared memory blocks, as steadfast."""
 
-    public = [*_stdlib.SharedMemoryServer.public, "attach"]
+    public = [*_stdlib.SharedMemoryServer.public, "attach", "send_off", "land"]

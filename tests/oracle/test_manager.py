@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -426,3 +427,43 @@ def test_a_manager_with_a_tcp_address_serves_a_queue(mp):
         queue.put(1)
         assert run(mp, queue.get) == 1
         assert queue.empty()
+
+
+PROXIED = {
+    "Queue": (lambda m: m.Queue(), lambda q: (q.put(1), q.get())[1]),
+    "dict": (lambda m: m.dict(a=1), lambda d: d["a"]),
+    "list": (lambda m: m.list([1]), lambda found: found[0]),
+    "Lock": (lambda m: m.Lock(), lambda lock: lock.acquire()),
+    "Value": (lambda m: m.Value("i", 1), lambda v: v.value),
+}
+
+
+@pytest.mark.parametrize("make, use", PROXIED.values(), ids=PROXIED)
+@pytest.mark.parametrize("wrap", [lambda proxy: proxy, lambda proxy: {"x": [proxy]}], ids=["bare", "inside"])
+def test_proxy_in_a_queue_keeps_its_referent_alive(mp, make, use, wrap):
+    with mp.Manager() as manager:
+        queue = manager.Queue()
+        for _ in range(3):
+            queue.put(wrap(make(manager)))
+        gc.collect()
+        for _ in range(3):
+            got = queue.get()
+            assert use(got["x"][0] if isinstance(got, dict) else got) == 1
+
+
+def answer(requests):
+    for question, reply in iter(requests.get, None):
+        reply.put(question * 2)
+
+
+def test_replies_come_by_queues_that_travel_with_the_questions(mp):
+    with mp.Manager() as manager:
+        requests = manager.Queue()
+        server = mp.Process(target=answer, args=(requests,))
+        server.start()
+        for question in range(20):
+            reply = manager.Queue()
+            requests.put((question, reply))
+            assert reply.get(timeout=20) == question * 2
+        requests.put(None)
+        server.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import queue as threads_queue
 import signal
 import subprocess
 import sys
@@ -250,3 +251,32 @@ def test_the_end_of_a_managed_queue_may_outlive_it():
         assert end.poll(0) and end.recv() == "there"
     with pytest.raises(EOFError):
         end.poll(LONG_S)
+
+
+def test_proxies_that_travel_in_a_queue_leave_no_reference_behind():
+    with cmp.Manager() as manager:
+        queue = manager.Queue(2)
+        before = manager._number_of_objects()
+        for _ in range(3):
+            queue.put(manager.dict())
+            queue.put([manager.Queue(), manager.Queue()])
+            kept = manager.list()
+            with pytest.raises(threads_queue.Full):
+                queue.put(kept, timeout=0.01)
+            with pytest.raises(AttributeError):
+                queue.put([kept, lambda: 1])
+            del kept
+            assert manager._number_of_objects() == before + 3
+            queue.get(), queue.get()
+            assert manager._number_of_objects() == before
+
+
+def test_a_proxy_of_a_manager_that_is_gone_can_be_put_into_another_s_queue():
+    gone = cmp.Manager()
+    orphan = gone.dict()
+    gone.shutdown()
+    with cmp.Manager() as manager:
+        queue = manager.Queue()
+        queue.put(orphan)
+        with pytest.raises(OSError):
+            queue.get()

@@ -3,6 +3,7 @@
 #include "py/life.h"
 #include "py/queuecalls.h"
 #include "py/reader.h"
+#include "py/reducers.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -55,8 +56,12 @@ static int check_usable(struct cmpy_queue_calls *calls)
 static PyObject *put_until(struct cmpy_queue_calls *calls, PyObject *item, int64_t deadline_ns)
 {
     bool encoded;
-    if (cmpy_channel_put(calls->channel, item, deadline_ns, &encoded) < 0) return NULL;
-    Py_RETURN_NONE;
+    struct cmpy_channel *channel = calls->channel;
+    struct cmpy_carriage carriage;
+    cmpy_carriage_begin(&carriage);
+    int code = cmpy_channel_put(channel, item, deadline_ns, &encoded);
+    cmpy_carriage_end(&carriage, channel->state, code == 0);
+    return code < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static const char *const put_names[] = {"item", "block", "timeout", NULL}, *const put_nowait_names[] = {"item", NULL};

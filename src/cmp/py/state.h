@@ -58,6 +58,9 @@
     X(copyreg_table)    /* copyreg.dispatch_table */ \
     X(extra_reducers)   /* ForkingPickler's */ \
     X(reducers)         /* reducers.c: both tables as one mapping */ \
+    X(proxy_type)       /* managers.BaseProxy, once cmp.proxies is there; and its reducer for what travels */ \
+    X(proxy_reducer)    \
+    X(proxies_settle)   \
     X(dump_name)        \
     X(clear_memo_name)  \
     X(buffers_keyword)  /* ("buffers",) */ \
