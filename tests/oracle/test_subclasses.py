@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing.pool
 import multiprocessing.queues
 import os
+import weakref
 
 import pytest
+
+import cmp
 
 
 class Wrapped:
@@ -133,6 +136,44 @@ def test_pool_may_override_its_handlers(mp):
         assert isinstance(pool, mp.pool.Pool)
     pool.join()
     assert filled[0] == 2
+
+
+# ---- results ----
+
+
+@pytest.mark.parametrize("base", ["AsyncResult", "MapResult"])
+def test_result_may_stand_for_another_and_let_go_of_its_pool(mp, base):
+    class Ending(getattr(mp.pool, base)):
+        def __init__(self, result, pool):
+            self._result, self._pool = result, pool
+
+        def get(self, timeout=None):
+            value = self._result.get(timeout)
+            self._pool.close()
+            self._pool.join()
+            self._pool = None
+            return value
+
+        def ready(self):
+            return self._result.ready()
+
+    pool = mp.get_context("fork").Pool(1)
+    result = Ending(pool.map_async(abs, [-1, 2]), pool)
+    assert isinstance(result, mp.pool.ApplyResult)
+    assert result.get(20) == [1, 2]
+    assert result.ready() and result._pool is None
+
+
+def test_result_of_no_pool_tells_so():
+    class Alone(cmp.pool.AsyncResult):
+        def __init__(self):
+            super().__init__(None, callback=None, error_callback=None)
+
+    for ask in ("get", "wait", "ready", "successful"):
+        with pytest.raises(RuntimeError, match="no pool has made this Alone"):
+            getattr(Alone(), ask)()
+    gone = weakref.ref(Alone())
+    assert gone() is None
 
 
 # ---- pools whose workers may have children, as people write them ----

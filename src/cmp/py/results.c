@@ -171,7 +171,29 @@ MapResult *cmpy_map(struct cmpy_engine *engine, PyObject *pool, PyObject *functi
     return self;
 }
 
+/* A class that is derived from one of these is the user's own: it stands for a result, or for several, and overrides what
+ * it uses. No pool has made it, so it has no engine. Its constructor may call ours as it would the stdlib's. */
+static PyObject *result_new_alone(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    ApplyResult *self = (ApplyResult *)type->tp_alloc(type, 0);
+    if (self != NULL) self->last = &self->arrived;
+    return (PyObject *)self;
+}
+
+static int result_init(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    return 0;
+}
+
 /* --- waiting --- */
+
+/* -1 with an exception: no call is behind it, or a pool that this process has merely inherited. */
+static int check_call(ApplyResult *self)
+{
+    if (self->job.engine != NULL) return cmpy_engine_check_process(self->job.engine);
+    PyErr_Format(PyExc_RuntimeError, "no pool has made this %.100s", Py_TYPE(self)->tp_name);
+    return -1;
+}
 
 static bool is_done(void *arg)
 {
@@ -188,7 +210,7 @@ static bool has_something(void *arg)
 static int result_wait_done(ApplyResult *self, int64_t deadline_ns)
 {
     if (self->job.done) return 0;
-    if (cmpy_engine_check_process(self->job.engine) < 0) return -1;
+    if (check_call(self) < 0) return -1;
     self->job.waiters++;
     int code = cmpy_lead_wait(self->job.engine, is_done, self, deadline_ns, false);
     self->job.waiters--;
@@ -200,7 +222,7 @@ static int result_wait_opened(ApplyResult *self, int64_t deadline_ns)
 {
     struct cmpy_engine *engine = self->job.engine;
     if (self->job.done) return open_all(self);
-    if (cmpy_engine_check_process(engine) < 0) return -1;
+    if (check_call(self) < 0) return -1;
     int code = 0;
     self->job.waiters++;
     engine->nreturning++;
@@ -232,7 +254,7 @@ PyObject *cmpy_result_get(ApplyResult *self, int64_t deadline_ns)
 /* Without waiting: is it done, now that what has arrived is delivered? -1 with an exception. */
 static int look(ApplyResult *self)
 {
-    if (!self->job.done && cmpy_engine_check_process(self->job.engine) < 0) return -1;
+    if (!self->job.done && check_call(self) < 0) return -1;
     if (!self->job.done) cmpy_lead_drain(self->job.engine);
     return self->job.done;
 }
@@ -378,7 +400,7 @@ static PyGetSetDef result_getset[] = {
 };
 
 static PyMemberDef result_members[] = {
-    {"_pool", T_OBJECT, offsetof(ApplyResult, job.pool), READONLY, NULL},
+    {"_pool", T_OBJECT, offsetof(ApplyResult, job.pool), 0, NULL}, /* whom it keeps alive */
     {"__dictoffset__", T_PYSSIZET, offsetof(ApplyResult, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(ApplyResult, weak), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -388,6 +410,8 @@ PyDoc_STRVAR(apply_result_doc, "The result of a call that a pool makes, now or l
 
 static PyType_Slot result_slots[] = {
     {Py_tp_doc, (void *)apply_result_doc},
+    {Py_tp_new, result_new_alone},
+    {Py_tp_init, result_init},
     {Py_tp_dealloc, result_dealloc},
     {Py_tp_traverse, result_traverse},
     {Py_tp_clear, result_clear},
@@ -397,7 +421,7 @@ static PyType_Slot result_slots[] = {
     {0, NULL},
 };
 
-#define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION)
+#define FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE)
 
 static PyType_Spec result_spec = {
     .name = "cmp.pool.ApplyResult",
