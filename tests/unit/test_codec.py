@@ -541,3 +541,37 @@ def test_a_dict_with_equal_hashes_and_python_comparisons_travels():
     Key.__qualname__ = "Key"
     value = {Key(): i for i in range(5)}
     assert sorted(travel(value).values()) == [0, 1, 2, 3, 4]
+
+
+class Curious(str):
+    """A key of a module that encodes when it is compared with another of the same hash."""
+
+    def __hash__(self):
+        return hash("looked_up")
+
+    def __eq__(self, other):
+        if self.encodes:
+            messages, self.encodes = self.encodes, None
+            encoded.extend(_encode(message) for message in messages)
+        return False
+
+    encodes = None
+
+
+encoded: list[bytes] = []
+
+
+def test_what_is_encoded_while_a_name_is_looked_up_disturbs_nothing(monkeypatch):
+    module, key = types.ModuleType("curious"), Curious("another")
+    vars(module)[key] = None
+
+    def looked_up(): ...
+
+    looked_up.__module__, looked_up.__qualname__, module.looked_up = "curious", "looked_up", looked_up
+    monkeypatch.setitem(sys.modules, "curious", module)
+    shared, other = [7], [8]
+    inner = [list(range(300)), [other, other], shared, [shared]]
+    key.encodes = [inner]
+    got = travel([shared, looked_up, [shared, shared], shared])
+    assert got[0] == [7] and got[1] is looked_up and got[0] is got[2][0] is got[2][1] is got[3]
+    assert difference(_decode(encoded.pop()), inner) is None

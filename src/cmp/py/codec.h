@@ -9,6 +9,7 @@
 
 struct cmpy_codec {
     struct cmpy_memo memo;
+    bool memo_taken; /* by an encoder that has not come to its end */
     struct cmpy_names names;
     struct cmpy_instance_kinds kinds;
 };

@@ -91,7 +91,11 @@ static enum seen look(struct encoder *encoder, PyObject *object)
 #ifdef Py_GIL_DISABLED
         cmpy_memo_init(encoder->memo = &encoder->own_memo);
 #else
-        encoder->memo = &encoder->state->codec->memo; /* nobody else's: no Python code runs until we are done */
+        /* One is enough: no Python code runs until we are done, but for a key's __eq__ where a class or function is looked
+         * up. What such code encodes in its turn goes to pickle. */
+        if (encoder->state->codec->memo_taken) return SEEN_FOREIGN;
+        encoder->state->codec->memo_taken = true;
+        encoder->memo = &encoder->state->codec->memo;
 #endif
         cmpy_memo_begin(encoder->memo);
     }
@@ -424,7 +428,10 @@ int cmpy_encode(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *obje
     encoder.enclosing = NULL;
     encoder.depth = 0;
     enum outcome outcome = encode_value(&encoder, object);
-    if (encoder.memo != NULL) cmpy_memo_end(encoder.memo);
+    if (encoder.memo != NULL) {
+        cmpy_memo_end(encoder.memo);
+        state->codec->memo_taken = false;
+    }
     if (outcome == WRITTEN) return 0;
     cmpy_sink_rewind(sink, &encoder.start);
     if (outcome == FAILED) return -1;
