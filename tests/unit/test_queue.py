@@ -221,6 +221,17 @@ def test_put_many_stops_at_what_cannot_be_pickled(q):
     assert q.get_many() == [1, 2]
 
 
+def test_put_many_that_is_interrupted_says_so_whatever_it_met():
+    q = cmp.Queue(1)
+    q.put(0)
+    interrupter = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        q.put_many([1, threading.Lock()])
+    interrupter.join()
+    assert q.get_many() == [0]
+
+
 def test_put_many_stops_at_an_iterable_that_raises(q):
     def items():
         yield 1

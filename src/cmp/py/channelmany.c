@@ -115,8 +115,11 @@ Py_ssize_t cmpy_channel_put_many(struct cmpy_channel *channel, PyObject *iterabl
             if (failed) PyErr_Fetch(&type, &value, &trace);
             int code;
             total += (Py_ssize_t)put_batch(channel, &batch, deadline_ns, &code);
-            if (failed) {
-                PyErr_Clear();
+            if (failed && code == CMPY_RAISED) { /* a signal handler's, such as KeyboardInterrupt, is told first */
+                Py_XDECREF(type);
+                Py_XDECREF(value);
+                Py_XDECREF(trace);
+            } else if (failed) {
                 PyErr_Restore(type, value, trace);
             } else if (code < 0) {
                 bool late = code == -EAGAIN || code == -ETIMEDOUT;
