@@ -576,3 +576,50 @@ def test_import_of_the_module_has_the_stdlibs_names():
     assert (synchronize.RECURSIVE_MUTEX, synchronize.SEMAPHORE, synchronize.SEM_VALUE_MAX) == (0, 1, 2**31 - 1)
     assert issubclass(synchronize.RLock, synchronize.SemLock)
     assert synchronize.Lock(ctx=None).acquire()
+
+
+class Odd(type):
+    __name__ = property(lambda cls: 12)
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition"])
+def test_a_class_may_call_itself_anything(kind):
+    lock = Odd("Strange", (getattr(synchronize, kind),), {})(ctx=cmp.get_context())
+    assert repr(lock).startswith("<12(")
+
+
+def test_a_condition_is_not_ready_before_it_has_its_lock():
+    errors = []
+
+    class Context:
+        def get_start_method(self):
+            return "fork"
+
+        def RLock(self):  # noqa: N802
+            for use in (condition.acquire, condition.release, condition.notify, lambda: condition._lock):
+                try:
+                    use()
+                except AttributeError as error:
+                    errors.append(error)
+            assert "unknown" in repr(condition)
+            return cmp.RLock()
+
+    condition = synchronize.Condition.__new__(synchronize.Condition)
+    condition.__init__(ctx=Context())
+    assert len(errors) == 4
+    with condition:
+        condition.notify()
+
+
+@pytest.mark.parametrize("kind", ["Lock", "Semaphore", "Condition", "Event", "Barrier"])
+def test_a_state_that_is_none_is_a_type_error(kind):
+    cls = getattr(synchronize, kind)
+    with pytest.raises(TypeError, match="is a tuple, not 5"):
+        cls.__new__(cls).__setstate__(5)
+
+
+def test_a_barrier_that_is_made_twice_keeps_its_action():
+    barrier = cmp.Barrier(1, action=os.getpid)
+    with pytest.raises(RuntimeError, match="called before"):
+        barrier.__init__(1, action=len, ctx=cmp.get_context())
+    assert barrier._action is os.getpid and barrier.wait() == 0

@@ -110,8 +110,10 @@ static int barrier_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     }
     /* As in the stdlib, one without parties can be made, and is never passed. */
+    uint64_t most = parties < 0 ? 0 : (uint64_t)parties;
+    if (cmpy_cell_create(&SELF(op)->base, "Barrier", ctx, CMP_CELL_BARRIER, most) < 0) return -1;
     remember(SELF(op), action, timeout);
-    return cmpy_cell_create(&SELF(op)->base, "Barrier", ctx, CMP_CELL_BARRIER, parties < 0 ? 0 : (uint64_t)parties);
+    return 0;
 }
 
 static int barrier_traverse(PyObject *op, visitproc visit, void *arg)
@@ -175,7 +177,7 @@ static PyObject *barrier_where(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *barrier_setstate(PyObject *op, PyObject *state)
 {
     PyObject *action, *timeout, *slab, *index;
-    if (!PyArg_ParseTuple(state, "OOOO:__setstate__", &action, &timeout, &slab, &index)) return NULL;
+    if (!cmpy_cell_is_state(state) || !PyArg_ParseTuple(state, "OOOO:__setstate__", &action, &timeout, &slab, &index)) return NULL;
     if (cmpy_cell_setstate(&SELF(op)->base, slab, index, CMP_CELL_BARRIER) < 0) return NULL;
     remember(SELF(op), action, timeout);
     Py_RETURN_NONE;

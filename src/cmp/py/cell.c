@@ -1,5 +1,6 @@
 #include "py/cell.h"
 
+#include "py/context.h"
 #include "py/errors.h"
 #include "py/life.h"
 #include "py/slab.h"
@@ -7,26 +8,15 @@
 
 #include <errno.h>
 
-#define SHARED_WITH_SPAWN                                                                           \
-    "A SemLock created in a fork context is being shared with a process in a spawn context. This is " \
-    "not supported. Please use the same context to create multiprocessing objects and Process."
-
 /* 1: fork, 0: another method, -1 with an exception. */
-static int is_fork(PyObject *ctx)
+static int is_fork(struct cmpy_state *state, PyObject *ctx)
 {
-    PyObject *method = NULL;
-    if (ctx == Py_None) {
-        PyObject *module = PyImport_ImportModule("cmp.context");
-        PyObject *context = module == NULL ? NULL : PyObject_GetAttrString(module, "_default_context");
-        if (context != NULL) method = PyObject_CallMethod(context, "get_start_method", NULL);
-        Py_XDECREF(context);
-        Py_XDECREF(module);
-    } else {
-        method = PyObject_CallMethod(ctx, "get_start_method", NULL);
-    }
-    if (method == NULL) return -1;
-    int fork = PyUnicode_Check(method) && PyUnicode_CompareWithASCIIString(method, "fork") == 0;
-    Py_DECREF(method);
+    if (ctx != Py_None) return cmpy_context_is_fork(state, ctx);
+    PyObject *module = PyImport_ImportModule("cmp.context");
+    PyObject *context = module == NULL ? NULL : PyObject_GetAttrString(module, "_default_context");
+    int fork = context == NULL ? -1 : cmpy_context_is_fork(state, context);
+    Py_XDECREF(context);
+    Py_XDECREF(module);
     return fork;
 }
 
@@ -36,13 +26,13 @@ int cmpy_cell_create(struct cmpy_cell *self, const char *type, PyObject *ctx, en
         PyErr_Format(PyExc_TypeError, "%s.__init__() missing 1 required keyword-only argument: 'ctx'", type);
         return -1;
     }
+    int code, fork = is_fork(cmpy_state_of_type(Py_TYPE(self)), ctx);
+    if (fork < 0) return -1;
     if (self->cell.shm != NULL) {
         /* Another thread may be waiting on what there is. */
         PyErr_Format(PyExc_RuntimeError, "%s.__init__() was called before", type);
         return -1;
     }
-    int code, fork = is_fork(ctx);
-    if (fork < 0) return -1;
     if (fork) {
         code = cmp_cell_create(&self->cell, kind, limit);
     } else {
@@ -60,8 +50,7 @@ PyObject *cmpy_cell_where(struct cmpy_cell *self)
 {
     if (!cmpy_cell_ready(self)) return NULL;
     if (self->slab != NULL) return Py_BuildValue("OI", self->slab, self->index);
-    PyErr_SetString(PyExc_RuntimeError, SHARED_WITH_SPAWN);
-    return NULL;
+    return cmpy_context_refuse_spawn();
 }
 
 PyObject *cmpy_cell_getstate(struct cmpy_cell *self)
@@ -72,6 +61,13 @@ PyObject *cmpy_cell_getstate(struct cmpy_cell *self)
     if (done == NULL) return NULL;
     Py_DECREF(done);
     return cmpy_cell_where(self);
+}
+
+bool cmpy_cell_is_state(PyObject *state)
+{
+    if (PyTuple_Check(state)) return true;
+    PyErr_Format(PyExc_TypeError, "the state of a lock, condition, event or barrier is a tuple, not %R", state);
+    return false;
 }
 
 int cmpy_cell_setstate(struct cmpy_cell *self, PyObject *slab, PyObject *index, enum cmp_cell_kind kind)

@@ -48,6 +48,8 @@ static inline bool cmpy_cell_ready(struct cmpy_cell *self)
 PyObject *cmpy_cell_where(struct cmpy_cell *self);
 /* The same as a pickle's state: refused unless a process is being spawned. */
 PyObject *cmpy_cell_getstate(struct cmpy_cell *self);
+/* Is it a tuple? False with TypeError. */
+bool cmpy_cell_is_state(PyObject *state);
 /* From (slab, index). -1 with an exception. */
 int cmpy_cell_setstate(struct cmpy_cell *self, PyObject *slab, PyObject *index, enum cmp_cell_kind kind);
 

@@ -274,10 +274,12 @@ static int condition_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O:Condition", names, &lock, &ctx)) return -1;
     int given = PyObject_IsTrue(lock);
     if (given < 0 || (given && !is_lock(lock))) return -1;
-    if (cmpy_cell_create(&self->base, "Condition", ctx, CMP_CELL_CONDITION, 0) < 0) return -1;
-    lock = given ? Py_NewRef(lock) : PyObject_CallMethod(ctx, "RLock", NULL);
-    if (lock == NULL) {
-        cmp_cell_close(&self->base.cell, false);
+    /* The lock before the cell: who has a cell is ready for use. */
+    if (given) lock = Py_NewRef(lock);
+    else lock = ctx == NULL ? Py_NewRef(Py_None) : PyObject_CallMethod(ctx, "RLock", NULL);
+    if (lock == NULL) return -1;
+    if (cmpy_cell_create(&self->base, "Condition", ctx, CMP_CELL_CONDITION, 0) < 0) {
+        Py_DECREF(lock);
         return -1;
     }
     set_lock(self, lock);
@@ -310,9 +312,9 @@ static PyObject *condition_repr(PyObject *op)
     PyObject *class = PyObject_GetAttrString((PyObject *)Py_TYPE(op), "__name__"), *repr;
     if (class == NULL) return NULL;
     if (self->base.cell.shm == NULL)
-        repr = PyUnicode_FromFormat("<%U(unknown)>", class);
+        repr = PyUnicode_FromFormat("<%S(unknown)>", class);
     else
-        repr = PyUnicode_FromFormat("<%U(%S, %u)>", class, self->lock, cmp_condition_waiting(&self->base.cell));
+        repr = PyUnicode_FromFormat("<%S(%S, %u)>", class, self->lock, cmp_condition_waiting(&self->base.cell));
     Py_DECREF(class);
     return repr;
 }
@@ -340,7 +342,7 @@ static PyObject *condition_where(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *condition_setstate(PyObject *op, PyObject *state)
 {
     PyObject *lock, *slab, *index;
-    if (!PyArg_ParseTuple(state, "OOO:__setstate__", &lock, &slab, &index)) return NULL;
+    if (!cmpy_cell_is_state(state) || !PyArg_ParseTuple(state, "OOO:__setstate__", &lock, &slab, &index)) return NULL;
     if (cmpy_cell_setstate(&SELF(op)->base, slab, index, CMP_CELL_CONDITION) < 0) return NULL;
     set_lock(SELF(op), Py_NewRef(lock));
     Py_RETURN_NONE;

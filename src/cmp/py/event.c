@@ -71,7 +71,7 @@ static PyObject *event_repr(PyObject *op)
     if (class == NULL) return NULL;
     struct cmp_cell *cell = &SELF(op)->cell;
     const char *set = cell->shm == NULL ? "unknown" : cmp_flag_is_set(cell) ? "set" : "unset";
-    PyObject *repr = PyUnicode_FromFormat("<%U at %p %s>", class, op, set);
+    PyObject *repr = PyUnicode_FromFormat("<%S at %p %s>", class, op, set);
     Py_DECREF(class);
     return repr;
 }
@@ -89,7 +89,7 @@ static PyObject *event_where(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *event_setstate(PyObject *op, PyObject *state)
 {
     PyObject *slab, *index;
-    if (!PyArg_ParseTuple(state, "OO:__setstate__", &slab, &index)) return NULL;
+    if (!cmpy_cell_is_state(state) || !PyArg_ParseTuple(state, "OO:__setstate__", &slab, &index)) return NULL;
     if (cmpy_cell_setstate(SELF(op), slab, index, CMP_CELL_EVENT) < 0) return NULL;
     Py_RETURN_NONE;
 }

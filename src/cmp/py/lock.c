@@ -202,6 +202,7 @@ static PyObject *owner_name(struct cmpy_semlock *self)
     return PyUnicode_FromString(cmpy_semlock_count(self) > 0 ? "SomeOtherThread" : "SomeOtherProcess");
 }
 
+/* A metaclass may make anything of it. */
 static PyObject *class_name(PyObject *op)
 {
     return PyObject_GetAttrString((PyObject *)Py_TYPE(op), "__name__");
@@ -210,7 +211,7 @@ static PyObject *class_name(PyObject *op)
 static PyObject *lock_repr(PyObject *op)
 {
     PyObject *class = class_name(op), *owner = owner_name(SELF(op)), *repr = NULL;
-    if (class != NULL && owner != NULL) repr = PyUnicode_FromFormat("<%U(owner=%U)>", class, owner);
+    if (class != NULL && owner != NULL) repr = PyUnicode_FromFormat("<%S(owner=%U)>", class, owner);
     Py_XDECREF(class);
     Py_XDECREF(owner);
     return repr;
@@ -225,10 +226,10 @@ static PyObject *rlock_repr(PyObject *op)
     if (class == NULL || owner == NULL) {
         /* the exception is set */
     } else if (mine) {
-        repr = PyUnicode_FromFormat("<%U(%U, %ld)>", class, owner, cmpy_semlock_count(self));
+        repr = PyUnicode_FromFormat("<%S(%U, %ld)>", class, owner, cmpy_semlock_count(self));
     } else {
         bool nobody = PyUnicode_CompareWithASCIIString(owner, "None") == 0;
-        repr = PyUnicode_FromFormat("<%U(%U, %s)>", class, owner, !known ? "unknown" : nobody ? "0" : "nonzero");
+        repr = PyUnicode_FromFormat("<%S(%U, %s)>", class, owner, !known ? "unknown" : nobody ? "0" : "nonzero");
     }
     Py_XDECREF(class);
     Py_XDECREF(owner);

@@ -103,12 +103,12 @@ static PyObject *represent(PyObject *op, bool bounded)
     PyObject *class = PyObject_GetAttrString((PyObject *)Py_TYPE(op), "__name__"), *repr;
     if (class == NULL) return NULL;
     if (self->base.cell.shm == NULL)
-        repr = PyUnicode_FromFormat("<%U(value=unknown)>", class);
+        repr = PyUnicode_FromFormat("<%S(value=unknown)>", class);
     else if (bounded)
-        repr = PyUnicode_FromFormat("<%U(value=%ld, maxvalue=%ld)>", class, cmpy_semlock_value(self),
+        repr = PyUnicode_FromFormat("<%S(value=%ld, maxvalue=%ld)>", class, cmpy_semlock_value(self),
                                     (long)self->base.cell.shm->limit);
     else
-        repr = PyUnicode_FromFormat("<%U(value=%ld)>", class, cmpy_semlock_value(self));
+        repr = PyUnicode_FromFormat("<%S(value=%ld)>", class, cmpy_semlock_value(self));
     Py_DECREF(class);
     return repr;
 }

@@ -100,7 +100,7 @@ static enum cmp_cell_kind kind_of_type(PyObject *op)
 static PyObject *semlock_setstate(PyObject *op, PyObject *state)
 {
     PyObject *slab, *index;
-    if (!PyArg_ParseTuple(state, "OO:__setstate__", &slab, &index)) return NULL;
+    if (!cmpy_cell_is_state(state) || !PyArg_ParseTuple(state, "OO:__setstate__", &slab, &index)) return NULL;
     if (cmpy_cell_setstate(&SELF(op)->base, slab, index, kind_of_type(op)) < 0) return NULL;
     Py_RETURN_NONE;
 }
