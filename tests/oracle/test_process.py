@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import io
 import logging
 import os
@@ -49,6 +50,17 @@ def blocked(mp):
     if not process._closed and process.is_alive():
         process.kill()
         process.join()
+
+
+def test_run_takes_whatever_a_subclass_made_of_its_arguments(mp):
+    class Prepared(mp.Process):
+        def __init__(self, **more):
+            super().__init__(**more)
+            self._args, self._kwargs = [1, 2], collections.UserDict(key=3)
+
+    came = []
+    Prepared(target=lambda *args, **kwargs: came.append((args, kwargs))).run()
+    assert came == [((1, 2), {"key": 3})]
 
 
 # ---- exit codes ----

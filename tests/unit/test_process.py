@@ -502,3 +502,41 @@ def test_join_keeps_its_time_though_the_sentinel_is_something_else_by_now():
     process.kill()
     process.join(10)
     assert process.exitcode == -signal.SIGKILL
+
+
+def leave_with_a_large_code():
+    sys.exit(2**80)
+
+
+def test_an_exit_code_of_any_size_is_logged(capfd):
+    logger = cmp.log_to_stderr("INFO")
+    try:
+        process = cmp.Process(target=leave_with_a_large_code)
+        process.start()
+        process.join()
+    finally:
+        logger.handlers.clear()
+        logger.setLevel("NOTSET")
+    assert process.exitcode == 255
+    assert f"process exiting with exitcode {2**80}" in capfd.readouterr().err
+
+
+def test_a_handle_starts_one_process():
+    process = cmp.Process()
+    process.start()
+    pid = process.pid
+    with pytest.raises(RuntimeError, match="one process"):
+        process._popen.__init__(cmp.Process())
+    process.join()
+    assert process.pid == pid
+
+
+def test_a_class_with_any_name_names_its_processes():
+    odd = type("Odd", (type,), {"__name__": property(lambda cls: 12)})
+    assert odd("X", (cmp.Process,), {})().name.startswith("12-")
+
+
+def test_a_script_that_is_not_there_is_told_of_without_argv(capfd, monkeypatch):
+    monkeypatch.delattr(sys, "orig_argv")
+    assert _core.run_file("/nowhere/to/be found.py") == 2
+    assert "[Errno 2] No such file" in capfd.readouterr().err

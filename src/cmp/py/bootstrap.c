@@ -143,10 +143,12 @@ static int leave(struct cmpy_state *state, PyObject *exitcode)
 {
     if (join_threads(state) < 0) return -1;
     if (PyDict_GetItem(state->util_globals, state->str._logger) != Py_None) {
-        char text[80];
-        PyOS_snprintf(text, sizeof text, "process exiting with exitcode %ld",
-                      exitcode == NULL ? 1L : PyLong_AsLong(exitcode));
-        if (info(state, text) < 0) return -1;
+        PyObject *number = exitcode == NULL ? PyLong_FromLong(1) : PyNumber_Long(exitcode); /* of any size */
+        PyObject *text = number == NULL ? NULL : PyUnicode_FromFormat("process exiting with exitcode %S", number);
+        int code = text == NULL ? -1 : info(state, PyUnicode_AsUTF8(text));
+        Py_XDECREF(number);
+        Py_XDECREF(text);
+        if (code < 0) return -1;
     }
     return cmpy_flush_streams(state);
 }

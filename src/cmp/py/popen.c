@@ -308,6 +308,10 @@ static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)
     static char *keywords[] = {"process_obj", NULL};
     PyObject *process;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Popen", keywords, &process)) return -1;
+    if (((struct popen *)op)->pid != 0) {
+        PyErr_SetString(PyExc_RuntimeError, "a Popen is the handle of one process");
+        return -1;
+    }
     int turn = cmpy_turn_take();
     if (turn < 0) return -1;
     int code = flush_and_fork((struct popen *)op, cmpy_state_of_type(Py_TYPE(op)), process);

@@ -100,6 +100,17 @@ static PyObject *process_start(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* self._kwargs, which a subclass may have made any mapping, as a dict. */
+static PyObject *keywords_of(struct cmpy_state *state, PyObject *self)
+{
+    PyObject *given = PyObject_GetAttr(self, state->str._kwargs);
+    if (given == NULL || PyDict_Check(given)) return given;
+    PyObject *keywords = PyDict_New();
+    if (keywords != NULL && PyDict_Update(keywords, given) < 0) Py_CLEAR(keywords);
+    Py_DECREF(given);
+    return keywords;
+}
+
 static PyObject *process_run(PyObject *self, PyObject *unused)
 {
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
@@ -113,7 +124,7 @@ static PyObject *process_run(PyObject *self, PyObject *unused)
         PyObject *given = PyObject_GetAttr(self, state->str._args);
         args = given == NULL ? NULL : PySequence_Tuple(given);
         Py_XDECREF(given);
-        kwargs = PyObject_GetAttr(self, state->str._kwargs);
+        kwargs = keywords_of(state, self);
         if (args != NULL && kwargs != NULL) result = PyObject_Call(target, args, kwargs);
     }
     Py_DECREF(target);

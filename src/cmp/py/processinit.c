@@ -38,7 +38,7 @@ static PyObject *default_name(struct cmpy_state *state, PyObject *self, PyObject
     PyObject *numbers = PySequence_Fast(identity, "_identity has to be a tuple");
     if (name == NULL || numbers == NULL) Py_CLEAR(name);
     for (Py_ssize_t i = 0; name != NULL && i < PySequence_Fast_GET_SIZE(numbers); i++)
-        Py_SETREF(name, PyUnicode_FromFormat(i == 0 ? "%U-%S" : "%U:%S", name, PySequence_Fast_GET_ITEM(numbers, i)));
+        Py_SETREF(name, PyUnicode_FromFormat(i == 0 ? "%S-%S" : "%S:%S", name, PySequence_Fast_GET_ITEM(numbers, i)));
     Py_XDECREF(numbers);
     return name;
 }

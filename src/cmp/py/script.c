@@ -13,11 +13,14 @@ static PyObject *script_run_file(PyObject *module, PyObject *argument)
     if (!PyUnicode_FSConverter(argument, &path)) return NULL;
     FILE *file = fopen(PyBytes_AS_STRING(path), "rbe");
     if (file == NULL) {
-        PyObject *program = PyObject_CallMethod(PySys_GetObject("orig_argv"), "__getitem__", "i", 0);
-        PySys_FormatStderr("%U: can't open file %R: [Errno %d] %s\n", program, argument, errno, strerror(errno));
+        int error = errno;
+        PyObject *argv = PySys_GetObject("orig_argv"); /* borrowed */
+        PyObject *program = argv == NULL ? PyUnicode_FromString("python") : PySequence_GetItem(argv, 0);
+        if (program != NULL)
+            PySys_FormatStderr("%S: can't open file %R: [Errno %d] %s\n", program, argument, error, strerror(error));
         Py_XDECREF(program);
         Py_DECREF(path);
-        return PyErr_Occurred() ? NULL : PyLong_FromLong(2);
+        return program == NULL ? NULL : PyLong_FromLong(2);
     }
     int code = PyRun_SimpleFileExFlags(file, PyBytes_AS_STRING(path), 1, &flags);
     Py_DECREF(path);
