@@ -280,3 +280,11 @@ def test_a_proxy_of_a_manager_that_is_gone_can_be_put_into_another_s_queue():
         queue.put(orphan)
         with pytest.raises(OSError):
             queue.get()
+
+
+def test_a_life_that_is_in_use_stays_where_it_is():
+    life = cmp._core.Life()
+    life.begin()
+    with pytest.raises(RuntimeError, match="in use already"):
+        life.begin()
+    assert life.is_on()

@@ -15,9 +15,9 @@ int cmpy_descriptor_import(PyObject *exported)
 {
     PyObject *number = PyObject_CallMethod(exported, "detach", NULL);
     if (number == NULL) return -1;
-    int fd = (int)PyLong_AsLong(number);
+    int fd = PyObject_AsFileDescriptor(number);
     Py_DECREF(number);
-    if (fd == -1 && PyErr_Occurred()) return -1;
+    if (fd < 0) return -1;
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     return fd;
 }

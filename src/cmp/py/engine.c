@@ -3,6 +3,7 @@
 #include "os/clock.h"
 #include "os/eventfd.h"
 #include "os/forkepoch.h"
+#include "py/descriptor.h"
 #include "py/encode.h"
 #include "py/errors.h"
 #include "py/feeder.h"
@@ -12,7 +13,6 @@
 #include "py/wait.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -160,9 +160,9 @@ static PyObject *engine_reduce(struct cmpy_engine *engine, PyObject *Py_UNUSED(i
     Py_DECREF(spawning);
     if (!cmp_segment_owns_fd(&engine->segment) || !cmp_eventfd_is(engine->wake_fd, engine->wake_identity))
         return cmpy_raise("Pool: its descriptor was closed", -EBADF);
-    memory = PyObject_CallFunction(state->dup_fd, "i", engine->segment.fd);
+    memory = cmpy_descriptor_export(state, engine->segment.fd);
     if (memory == NULL) goto out;
-    event = PyObject_CallFunction(state->dup_fd, "i", engine->wake_fd);
+    event = cmpy_descriptor_export(state, engine->wake_fd);
     if (event == NULL) goto out;
     module = PyImport_ImportModule("cmp._core");
     if (module == NULL) goto out;
@@ -176,25 +176,14 @@ out:
     return reduced;
 }
 
-static int detach(PyObject *exported)
-{
-    PyObject *number = PyObject_CallMethod(exported, "detach", NULL);
-    if (number == NULL) return -1;
-    int fd = (int)PyLong_AsLong(number);
-    Py_DECREF(number);
-    if (fd == -1 && PyErr_Occurred()) return -1;
-    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-    return fd;
-}
-
 static PyObject *attach_engine(PyObject *module, PyObject *args)
 {
     PyObject *memory, *event;
     if (!PyArg_ParseTuple(args, "OO:_attach_engine", &memory, &event)) return NULL;
     struct cmpy_engine *engine = engine_new(cmpy_state_of_module(module));
     if (engine == NULL) return NULL;
-    int fd = detach(memory);
-    if (fd >= 0) engine->wake_fd = detach(event);
+    int fd = cmpy_descriptor_import(memory);
+    if (fd >= 0) engine->wake_fd = cmpy_descriptor_import(event);
     if (fd < 0 || engine->wake_fd < 0) goto failed;
     engine->wake_identity = cmp_eventfd_identity(engine->wake_fd);
     int code = cmp_segment_attach(&engine->segment, fd);

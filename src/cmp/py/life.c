@@ -3,6 +3,7 @@
 #include "os/lifeline.h"
 #include "py/descriptor.h"
 #include "py/errors.h"
+#include "py/wait.h"
 
 #include <unistd.h>
 
@@ -40,6 +41,14 @@ static PyObject *life_check(LifeObject *self)
     return NULL;
 }
 
+/* Who waits for a queue or a lock looks into the page, without the GIL: it stays where it is. */
+static int check_unused(LifeObject *self)
+{
+    if (self->life.shm == NULL) return 0;
+    PyErr_SetString(PyExc_RuntimeError, "this Life is in use already");
+    return -1;
+}
+
 PyDoc_STRVAR(life_begin_doc,
 "begin($self, /)\n--\n\n"
 "Make a page that the calling thread holds until it ends. The server's main thread does this.");
@@ -47,9 +56,9 @@ PyDoc_STRVAR(life_begin_doc,
 static PyObject *life_begin(LifeObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct cmp_life made;
+    if (check_unused(self) < 0) return NULL;
     int code = cmp_life_begin(&made);
     if (code < 0) return cmpy_raise("Life.begin", code);
-    cmp_life_leave(&self->life);
     self->life = made;
     Py_RETURN_NONE;
 }
@@ -86,12 +95,11 @@ static PyObject *life_setstate(LifeObject *self, PyObject *exported)
     int fd = cmpy_descriptor_import(exported);
     if (fd < 0) return NULL;
     struct cmp_life found;
-    int code = cmp_life_attach(&found, fd);
+    int code = check_unused(self) < 0 ? CMPY_RAISED : cmp_life_attach(&found, fd);
     if (code < 0) {
         close(fd);
         return cmpy_raise("Life", code);
     }
-    cmp_life_leave(&self->life);
     self->life = found;
     Py_RETURN_NONE;
 }
