@@ -92,14 +92,19 @@ static int start_one(struct cmpy_engine *engine, struct recruit *recruit)
         return -1;
     }
     Py_DECREF(started);
-    /* In the books before any other thread can look: who ends the pool meanwhile finds it there. */
+    /* In the books before any other thread can look: who ends the pool meanwhile finds it there, and the supervisor, if it
+     * has ended by then, may take it off again. */
     recruit->process = NULL;
-    *worker = (struct cmpy_worker){.process = process, .fd = -1};
+    *worker = (struct cmpy_worker){.process = Py_NewRef(process), .fd = -1};
     int code = PyList_Append(engine->pool_list, process);
-    worker->fd = cmpy_process_sentinel(state, process);
-    worker->pid = cmpy_process_pid(state, process);
+    int fd = cmpy_process_sentinel(state, process), pid = cmpy_process_pid(state, process);
+    if (worker->process == process) {
+        worker->fd = fd;
+        worker->pid = pid;
+    }
     if (PyErr_Occurred()) code = -1; /* a signal handler's */
     if (code < 0 || !wants_starts(engine)) undo_start(state, process);
+    Py_DECREF(process);
     return code;
 }
 
@@ -123,10 +128,14 @@ static int start_some(struct cmpy_engine *engine, Py_ssize_t n)
 /* Those of a closed pool stay in Pool._pool when they end, until one has to be replaced all the same. */
 static void drop_ended(struct cmpy_engine *engine)
 {
-    for (Py_ssize_t i = PyList_GET_SIZE(engine->pool_list); i-- > 0;)
-        if (i < PyList_GET_SIZE(engine->pool_list) &&
-            cmpy_process_exitcode(engine->state, PyList_GET_ITEM(engine->pool_list, i)) != INT_MIN)
+    for (Py_ssize_t i = PyList_GET_SIZE(engine->pool_list); i-- > 0;) {
+        if (i >= PyList_GET_SIZE(engine->pool_list)) continue;
+        PyObject *process = Py_NewRef(PyList_GET_ITEM(engine->pool_list, i));
+        bool ended = cmpy_process_exitcode(engine->state, process) != INT_MIN; /* which may be anybody's code */
+        if (ended && i < PyList_GET_SIZE(engine->pool_list) && PyList_GET_ITEM(engine->pool_list, i) == process)
             (void)PyList_SetSlice(engine->pool_list, i, i + 1, NULL);
+        Py_DECREF(process);
+    }
     PyErr_Clear();
 }
 
