@@ -113,11 +113,13 @@ class BaseManager(_stdlib.BaseManager):
         if _Client is connection.Client:
             _Client = partial(_client_in_time, shutdown_timeout)
         limit = (shutdown_timeout,) if _TAKES_A_TIMEOUT else ()
-        _stdlib.BaseManager._finalize_manager(process, address, authkey, state, _Client, *limit)
-        if process.is_alive():
-            process.kill()
-            process.join()
-        _remove_folder_of_killed(address)
+        try:
+            _stdlib.BaseManager._finalize_manager(process, address, authkey, state, _Client, *limit)
+        finally:  # also after Ctrl-C: nobody could end it later, and the program's end would wait for it
+            if process.is_alive():
+                process.kill()
+                process.join()
+            _remove_folder_of_killed(address)
 
 
 class SyncManager(BaseManager, _stdlib.SyncManager):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
@@ -249,24 +250,44 @@ def test_a_manager_that_dies_as_it_starts_is_an_error():
     manager._process.join(LONG_S)
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     pass
 
 
-def test_a_manager_whose_start_is_interrupted_is_ended():
+@pytest.fixture
+def interrupted():
+    """with interrupted: what is done in there is interrupted soon."""
+
+    @contextlib.contextmanager
+    def soon():
+        with pytest.raises(Interrupted):
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            yield
+
     def interrupt(*_):
         raise Interrupted
 
-    manager = cmp.managers.SyncManager()
     previous = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
-        with pytest.raises(Interrupted):
-            manager.start(signal.pause)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    yield soon()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+def test_a_manager_whose_start_is_interrupted_is_ended(interrupted):
+    manager = cmp.managers.SyncManager()
+    with interrupted:
+        manager.start(signal.pause)
     assert not manager._process.is_alive()
+
+
+def test_a_manager_whose_shutdown_is_interrupted_is_ended(interrupted, folders):
+    manager = cmp.managers.SyncManager(shutdown_timeout=LONG_S)
+    manager.start()
+    os.kill(manager._process.pid, signal.SIGSTOP)
+    with interrupted:
+        manager.shutdown()
+    assert not manager._process.is_alive()
+    assert folders() == []
 
 
 @pytest.mark.parametrize("signs", [[signal.SIGSTOP], [signal.SIGSTOP, signal.SIGTERM]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import select
@@ -13,7 +14,7 @@ import weakref
 from multiprocessing import connection, process as books, reduction
 
 import pytest
-from support import sandbox
+from support import alone, sandbox
 from support.places import ROOT, child_environment
 
 import cmp
@@ -540,3 +541,25 @@ def test_a_script_that_is_not_there_is_told_of_without_argv(capfd, monkeypatch):
     monkeypatch.delattr(sys, "orig_argv")
     assert _core.run_file("/nowhere/to/be found.py") == 2
     assert "[Errno 2] No such file" in capfd.readouterr().err
+
+
+def hears_what_came_at_its_birth() -> None:
+    """A C handler of the fork's sends the child a signal before its interpreter is ready."""
+    libc = ctypes.CDLL(None)
+    at_birth = ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert libc.__register_atfork(None, None, at_birth, None) == 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    process = cmp.Process(target=time.sleep, args=(60,))
+    process.start()
+    process.join(20)
+    assert process.exitcode == 7
+    masks = cmp.Queue()
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    process = cmp.Process(target=lambda: masks.put(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+    process.start()
+    assert masks.get(timeout=20) == signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+    process.join()
+
+
+def test_signal_that_comes_while_a_child_is_born_is_not_lost():
+    alone.run(hears_what_came_at_its_birth)

@@ -1,5 +1,6 @@
 #include "os/sigmask.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,17 +16,43 @@ static void fill(sigset_t *all)
     for (unsigned i = 0; i < sizeof own / sizeof *own; i++) sigdelset(all, own[i]);
 }
 
-void cmp_sigmask_block(void)
+bool cmp_sigmask_block(void)
 {
     sigset_t all;
+    if (blocked) return false;
     fill(&all);
-    if (!blocked) blocked = pthread_sigmask(SIG_BLOCK, &all, &before) == 0;
+    return blocked = pthread_sigmask(SIG_BLOCK, &all, &before) == 0;
 }
 
 void cmp_sigmask_unblock(void)
 {
     if (blocked) (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     blocked = false;
+}
+
+/* Of the thread that forks: what the handlers below are to do, and what they have done. */
+static _Thread_local bool holding, held;
+
+static void before_fork(void)
+{
+    if (holding) held = cmp_sigmask_block();
+}
+
+static void after_fork_in_parent(void)
+{
+    if (held) cmp_sigmask_unblock();
+    held = false;
+}
+
+__attribute__((constructor)) static void register_handlers(void)
+{
+    (void)pthread_atfork(before_fork, after_fork_in_parent, NULL);
+}
+
+void cmp_sigmask_hold_at_fork(bool hold)
+{
+    holding = hold;
+    held = false;
 }
 
 void cmp_sigmask_open(void)

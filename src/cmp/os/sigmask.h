@@ -7,11 +7,16 @@
 #ifndef CMP_OS_SIGMASK_H
 #define CMP_OS_SIGMASK_H
 
-/* This thread takes no signals from now on but those it causes itself (SIGSEGV and its like). */
-void cmp_sigmask_block(void);
+#include <stdbool.h>
+
+/* This thread takes no signals from now on but those it causes itself (SIGSEGV and its like). False: nor has it before. */
+bool cmp_sigmask_block(void);
 /* It takes those again that it took before; nothing where none were blocked. Also for a child that such a thread has
  * forked. Async-signal-safe. */
 void cmp_sigmask_unblock(void);
+/* While this is on, children that this thread forks begin with all signals blocked, until they call cmp_sigmask_unblock():
+ * what is sent to them before they are ready for it comes then. */
+void cmp_sigmask_hold_at_fork(bool hold);
 /* For a process that was started by way of a new program: if that began with the mask of a helper thread, nothing is
  * blocked from now on. */
 void cmp_sigmask_open(void);
