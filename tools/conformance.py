@@ -2,11 +2,13 @@
 
     python tools/conformance.py HARNESS [--here] [--versions 3.12 3.13] [--methods fork spawn]
                                 [--suites multiprocessing] [--runs 3] [--jobs 2] [--retry] [--class REGEX]
+                                [--test-dir FOLDER]
 
 HARNESS is the script that runs one suite on one Python by one start method (make conformance knows where it may be).
 Every CPython found here takes part, each with a build of its own (see pythons.py); with --here only the running one,
-and what is built in place. One line per run, a summary at the end, logs in build/conformance. Exit status 1 on any
-surprise: a failure, crash or hang that is not expected, an expected failure that never came, something left behind.
+and what is built in place. --test-dir has test modules for Pythons that were installed without. One line per run, a
+summary at the end, logs in build/conformance. Exit status 1 on any surprise: a failure, crash or hang that is not
+expected, an expected failure that never came, something left behind.
 """
 
 from __future__ import annotations
@@ -187,10 +189,16 @@ def subjects(arguments: argparse.Namespace) -> Iterator[Subject]:
             yield Subject(version, built.python, built.folder)
 
 
+def has_tests(folder: Path | None, suite: str) -> bool:
+    """Are a suite's tests, which a Python may lack, in the folder that was given for them?"""
+    name = MODULES[suite].removeprefix("test.")
+    return folder is not None and any((folder / file).is_file() for file in (f"{name}.py", f"{name}/__init__.py"))
+
+
 def plan(arguments: argparse.Namespace) -> Iterator[tuple[Subject, str, str, int]]:
     for subject in subjects(arguments):
         for suite in arguments.suites:
-            if not subject.ships(suite):
+            if not (subject.ships(suite) or has_tests(arguments.test_dir, suite)):
                 print(f"{subject.version}: left out, it was installed without {MODULES[suite]}", flush=True)
                 continue
             for method in arguments.methods:
@@ -209,8 +217,11 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--retry", action="store_true", help="a test that fails is run once more, alone")
     parser.add_argument("--class", dest="cls", default="")
+    parser.add_argument("--test-dir", type=Path, help="test modules for Pythons that were installed without them")
     arguments = parser.parse_args()
     more = ["--jobs", str(arguments.jobs), "--class", arguments.cls, *(["--retry"] if arguments.retry else [])]
+    if arguments.test_dir is not None:
+        more += ["--test-dir", str(arguments.test_dir.resolve())]
 
     verdicts = []
     for subject, suite, method, number in plan(arguments):

@@ -105,3 +105,12 @@ def test_process_that_outlives_a_run_is_found_and_ended(tool: ModuleType, monkey
 def test_alarming_output_is_noticed(tool: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "TestA.log").write_text("===== test_a\nWarning -- Dangling processes: {17}\nfine\n")
     assert tool.alarms(tmp_path) == ["TestA says: Warning -- Dangling processes: {17}"]
+
+
+@pytest.mark.parametrize("file", ["test_concurrent_futures.py", "test_concurrent_futures/__init__.py"])
+def test_folder_may_have_the_tests_that_a_python_lacks(tool: ModuleType, tmp_path: Path, file: str) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    assert tool.has_tests(tmp_path, "concurrent_futures")
+    assert not tool.has_tests(tmp_path, "multiprocessing")
+    assert not tool.has_tests(None, "concurrent_futures")
