@@ -571,6 +571,20 @@ pool.map_async(time.sleep, [60] * 4, 1)
             os.kill(pid, 0)
 
 
+def test_control_c_as_a_worker_leaves_is_silent():
+    code = """
+import _thread, cmp
+from multiprocessing import util
+# So that the worker runs Python at its end, where a signal's handler would run.
+with cmp.Pool(1, util.Finalize, (None, str, (), {}, 0), maxtasksperchild=1) as pool:
+    assert pool.apply(_thread.interrupt_main) is None  # as a signal's handler in C does
+    pool.close()
+    pool.join()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_control_c_ends_the_program_without_a_storm_of_tracebacks():
     code = """
 import cmp, time
@@ -588,7 +602,6 @@ with cmp.Pool(3, ready.wait) as pool:
     wait_for(lambda: any(sleeps(pid) for pid in pids))
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=20)
-    errors = errors.partition("Exception ignored in")[0] or errors  # where the interpreter happens to be
     assert errors.count("Traceback") <= 2  # the parent's, and the task's inside it
     assert errors.rstrip().endswith("KeyboardInterrupt")
     for pid in pids:

@@ -227,16 +227,20 @@ static int take_call(void *arg, int64_t deadline_ns)
     return cmp_queue_take(&job->engine->tasks, &job->taken, &job->slot->claim, deadline_ns);
 }
 
+/* An idle worker that Ctrl-C ends says nothing. 0, or -1 with whatever else a signal handler raised. */
+static int leave_idle(void)
+{
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) return -1;
+    PyErr_Clear();
+    return 0;
+}
+
 /* 1: go on; 0: leave; -1: leave with the exception set. */
 static int work_once(struct job *job)
 {
     int code = cmpy_wait(take_call, job, CMPY_FOREVER);
     if (code == -EBADMSG) return 1;
-    if (code == CMPY_RAISED) {
-        if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) return -1;
-        PyErr_Clear();
-        return 0;
-    }
+    if (code == CMPY_RAISED) return leave_idle();
     if (code == -EPIPE) return 0; /* shut */
     if (code < 0) {
         /* The task stays in the queue: this process cannot map where it lies. One that is of no use is replaced slowly,
@@ -292,6 +296,8 @@ static PyObject *worker(PyObject *module, PyObject *args)
     int code = 1;
     for (Py_ssize_t done = 0; code > 0 && done < most; done++) code = work_once(job);
     PyMem_Free(job);
+    /* The parent, ended by the same Ctrl-C, may have shut the queue before it was looked for here. */
+    if (code >= 0 && PyErr_CheckSignals() < 0) code = leave_idle();
     if (code < 0) return NULL;
     Py_RETURN_NONE;
 }
