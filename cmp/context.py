@@ -4,6 +4,7 @@ A start method that is set here is set for the stdlib too, and one that was set 
 using both has one. Their defaults stay their own.
 """
 
+from functools import cached_property
 from multiprocessing import context as _stdlib
 from multiprocessing import reduction
 from multiprocessing.context import (  # noqa: F401  (names that the stdlib's modules look up here)
@@ -133,9 +134,15 @@ class DefaultContext(BaseContext):
 
     Process = Process
 
-    def __init__(self, context):
-        self._default_context = context
+    def __init__(self, context=None):
+        if context is not None:
+            self._default_context = context
         self._actual_context = None
+
+    @cached_property
+    def _default_context(self):
+        """What counts as long as nothing is set; of the class, too, from 3.14 on, so that it can be patched there."""
+        return _concrete_contexts["fork"]
 
     def _chosen(self):
         """What was set, here or else (as far as it can be told from a mere default) at the stdlib; or None."""
@@ -226,7 +233,7 @@ class ForkServerContext(BaseContext):
 
 
 _concrete_contexts = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
-_default_context = DefaultContext(_concrete_contexts["fork"])
+_default_context = DefaultContext()
 
 
 def _force_start_method(method: str) -> None:

@@ -15,6 +15,8 @@ from multiprocessing import connection
 
 import pytest
 
+import cmp
+
 
 def started(mp, target, *args, **more):
     process = mp.Process(target=target, args=args, **more)
@@ -406,6 +408,15 @@ def test_arguments_arrive(mp):
         process.start()
         assert reader.recv() == (1, (2,), {"x": 3})
         process.join()
+
+
+def test_keywords_may_be_none(mp):
+    if mp is not cmp and sys.version_info < (3, 14):
+        pytest.skip("the standard library's from 3.14 on")
+    process = mp.Process(target=int, kwargs=None)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_the_sentinel_is_ready_when_the_process_has_ended(mp, blocked):

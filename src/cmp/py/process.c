@@ -288,8 +288,15 @@ static PyMethodDef process_methods[] = {
     {0},
 };
 
+/* The default that the running stdlib's signature shows; either may be given. */
+#if PY_VERSION_HEX >= 0x030e0000
+#define NO_KEYWORDS "None"
+#else
+#define NO_KEYWORDS "{}"
+#endif
+
 static PyType_Slot process_slots[] = {
-    {Py_tp_doc, "Process(group=None, target=None, name=None, args=(), kwargs={}, *, daemon=None)\n--\n\n"
+    {Py_tp_doc, "Process(group=None, target=None, name=None, args=(), kwargs=" NO_KEYWORDS ", *, daemon=None)\n--\n\n"
                 "A process, run by fork, spawn or forkserver; the stdlib's BaseProcess in C."},
     {Py_tp_init, cmpy_process_init},
     {Py_tp_methods, process_methods},

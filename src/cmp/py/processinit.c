@@ -56,12 +56,17 @@ static int set_own(struct cmpy_state *state, PyObject *self, PyObject *current)
                ? -1 : 0;
 }
 
+/* None is no keywords, as in the stdlib from 3.14 on. */
+static PyObject *copy_keywords(PyObject *kwargs)
+{
+    return kwargs == NULL || kwargs == Py_None ? PyDict_New() : PyObject_CallOneArg((PyObject *)&PyDict_Type, kwargs);
+}
+
 static int set_work(struct cmpy_state *state, PyObject *self, PyObject *target, PyObject *args, PyObject *kwargs)
 {
     return PyObject_SetAttr(self, state->str._target, target) < 0
         || set(self, state->str._args, args == NULL ? PyTuple_New(0) : PySequence_Tuple(args)) < 0
-        || set(self, state->str._kwargs,
-               kwargs == NULL ? PyDict_New() : PyObject_CallOneArg((PyObject *)&PyDict_Type, kwargs)) < 0
+        || set(self, state->str._kwargs, copy_keywords(kwargs)) < 0
                ? -1 : 0;
 }
 
