@@ -69,7 +69,7 @@ static void parent_of_a_busy_one(void *arg)
         family->armed = getpid();
         CHECK_EQ(cmp_lifeline_arm(parent), 0);
         CHECK_EQ(write(family->said[1], "r", 1), 1);
-        for (volatile unsigned long i = 0;; i++) continue; /* no system call to interrupt */
+        for (;;) continue; /* no system call to interrupt */
     }
     for (;;) pause();
 }
@@ -190,7 +190,7 @@ static void middleman(void *arg)
         close(family->told[1]);
         CHECK_EQ(cmp_lifeline_arm_by_pipe(parent, family->told[0]), 0);
         CHECK_EQ(write(family->said[1], "r", 1), 1);
-        for (volatile unsigned long i = 0;; i++) continue;
+        for (;;) continue;
     }
 }
 

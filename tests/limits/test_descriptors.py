@@ -151,6 +151,7 @@ def test_client_that_cannot_receive_descriptors_is_told_so():
 
 def sixty_four() -> None:
     """`ulimit -n 64`: queues until there are no more, and then those there are go on."""
+    cmp.Lock()  # the first loads the module of locks, which takes a descriptor to read
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     queues = []
     try:

@@ -18,9 +18,12 @@ def patient(queue):
         sys.exit(3)
 
     signal.signal(signal.SIGTERM, leave)
+    # A handler may not put while it interrupts a put: the standard library's queue would wait for itself.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     queue.put("ready")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     while True:
-        time.sleep(60)
+        time.sleep(0.1)  # Python runs a handler after the sleep if its signal came just before it
 
 
 def stubborn(queue):
