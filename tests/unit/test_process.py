@@ -563,3 +563,49 @@ def hears_what_came_at_its_birth() -> None:
 
 def test_signal_that_comes_while_a_child_is_born_is_not_lost():
     alone.run(hears_what_came_at_its_birth)
+
+
+# A C function for a hook: no Python code of the hook's runs in which the handler could.
+INTERRUPTED = """
+import ctypes, functools, os, signal, sys
+import cmp
+
+class Interrupt(Exception): pass
+
+def interrupt(number, frame): raise Interrupt("here")
+
+signal.signal(signal.SIGUSR1, interrupt)
+reader, writer = os.pipe()
+
+def work():
+    os.read(reader, 1)
+    print("ran", flush=True)
+
+process = (cmp if sys.argv[2] == "default" else cmp.get_context("fork")).Process(target=work)
+me = os.getpid()
+os.register_at_fork(**{sys.argv[1]: functools.partial(ctypes.CDLL(None)["raise"], int(signal.SIGUSR1))})
+try:
+    process.start()
+except Interrupt:
+    print("interrupted", "parent" if os.getpid() == me else "child", process in cmp.active_children())
+os.write(writer, b"x")
+process.join()
+print("exit code", process.exitcode, flush=True)
+"""
+
+
+@pytest.mark.parametrize("context", ["default", "fork"])
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("after_in_parent", ["ran", "interrupted parent True", "exit code 0"]),
+        ("after_in_child", ["exit code 1"]),
+    ],
+)
+def test_a_signal_right_after_the_fork_leaves_parent_and_child_where_they_are(where, expected, context):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, where, context],
+        capture_output=True, text=True, timeout=50, env=child_environment(),
+    )  # fmt: skip
+    assert sorted(done.stdout.splitlines()) == sorted(expected), done.stderr
+    assert ("Interrupt: here" in done.stderr) == (where == "after_in_child")

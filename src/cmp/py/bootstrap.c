@@ -56,6 +56,11 @@ static int exit_function(struct cmpy_state *state)
 
 static int run(struct cmpy_state *state, PyObject *process)
 {
+    if (state->cradle_interrupt != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(state->cradle_interrupt), state->cradle_interrupt);
+        Py_CLEAR(state->cradle_interrupt);
+        return -1;
+    }
     if (info(state, "child process calling self.run()") < 0) return -1;
     PyObject *result = PyObject_CallMethodNoArgs(process, state->str.run);
     Py_XDECREF(result);

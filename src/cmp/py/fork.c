@@ -46,6 +46,30 @@ static PyObject *find_intent(PyObject *code)
     return intent != NULL ? intent : Py_NewRef(Py_None);
 }
 
+/* What os.fork() gave this thread; -1: nothing yet. Noted before the interpreter looks for signals: the exception of a
+ * handler would leave a child that nobody knows of, or have the child run on in its parent's place. */
+static _Thread_local pid_t forked;
+
+static PyObject *fork_and_note(PyObject *popen_fork, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *os = PyDict_GetItemString(popen_fork, "os"); /* borrowed */
+    if (os == NULL) return PyErr_Format(PyExc_RuntimeError, "multiprocessing.popen_fork.os is missing");
+    PyObject *pid = PyObject_CallMethod(os, "fork", NULL);
+    if (pid != NULL) forked = (pid_t)PyLong_AsLong(pid);
+    return pid;
+}
+
+static PyMethodDef fork_function = {"fork", fork_and_note, METH_NOARGS, NULL};
+
+/* {"fork": fork_and_note}: the names that the forking line uses. */
+static int make_names(struct cmpy_state *state)
+{
+    PyObject *function = PyCFunction_New(&fork_function, state->popen_fork);
+    Py_XSETREF(state->forking_names, function == NULL ? NULL : Py_BuildValue("{sO}", "fork", function));
+    Py_XDECREF(function);
+    return state->forking_names == NULL ? -1 : 0;
+}
+
 /* os.fork() is called from a line that belongs to multiprocessing.popen_fork: what it audits, refuses and warns of
  * is then, version by version, what the stdlib's own processes get. */
 static PyObject *forking_line(struct cmpy_state *state)
@@ -53,12 +77,12 @@ static PyObject *forking_line(struct cmpy_state *state)
     if (state->forking_line != NULL) return state->forking_line;
     PyObject *file = PyDict_GetItemString(state->popen_fork, "__file__");
     const char *path = file != NULL && PyUnicode_Check(file) ? PyUnicode_AsUTF8(file) : "popen_fork.py";
-    if (path == NULL) return NULL;
+    if (path == NULL || make_names(state) < 0) return NULL;
     PyObject *launch = launch_code(state->popen_fork);
     long line = launch_line(launch);
     Py_XSETREF(state->fork_intent, find_intent(launch));
     Py_XDECREF(launch);
-    PyObject *call = PyUnicode_FromString("os.fork()"), *above = PyUnicode_FromString("\n"), *source = NULL;
+    PyObject *call = PyUnicode_FromString("fork()"), *above = PyUnicode_FromString("\n"), *source = NULL;
     if (call != NULL && above != NULL) Py_SETREF(above, PySequence_Repeat(above, line > 1 ? line - 1 : 0));
     if (call != NULL && above != NULL) source = PyUnicode_Concat(above, call);
     if (source != NULL) state->forking_line = Py_CompileString(PyUnicode_AsUTF8(source), path, Py_eval_input);
@@ -86,14 +110,13 @@ pid_t cmpy_fork(struct cmpy_state *state)
     /* The interpreter of a child that was just born forgets the signals that have come to it, and what their handlers raise
      * in a hook: SIGTERM among them, if its parent ends so soon, and would then wait for it for ever. So none come before. */
     cmp_sigmask_hold_at_fork(true);
-    PyObject *result = PyEval_EvalCode(line, state->popen_fork, state->popen_fork);
+    forked = -1;
+    PyObject *result = PyEval_EvalCode(line, state->popen_fork, state->forking_names);
     cmp_sigmask_hold_at_fork(false);
     share_tracker(state, Py_False);
-    if (result == NULL) return -1;
-    pid_t pid = (pid_t)PyLong_AsLong(result);
-    Py_DECREF(result);
-    if (pid == 0) cmp_sigmask_unblock();
-    return pid;
+    Py_XDECREF(result);
+    if (forked == 0) cmp_sigmask_unblock();
+    return forked;
 }
 
 /* Read and written with the GIL. In a child it is anybody's who has not come along, so each process makes its own. */

@@ -8,7 +8,8 @@
 
 /* os.fork(): its audit event, its refusals, the at-fork hooks of the interpreter and of users, its warning about
  * threads (3.12), which counts as multiprocessing's and is therefore silent by default.
- * The child's pid, 0 in the child, -1 with an exception. */
+ * The child's pid, 0 in the child, -1 with an exception. An exception may be set in the first two cases, too: a signal
+ * handler's, which came after the fork. */
 pid_t cmpy_fork(struct cmpy_state *state);
 
 /* Flushes sys.stdout, sys.stderr and C's stdout, so that nothing is printed twice. -1 with what a flush raised; that

@@ -272,6 +272,16 @@ static void keep_childs_ends(struct cmpy_state *state, struct pipes *pipes)
     PyErr_Clear();
 }
 
+/* At once, so that an interrupted start() leaves a process that can be joined and ended; start() itself gets this handle
+ * by way of Python code. An exception that is set stays. */
+static void hand_over(struct popen *self, struct cmpy_state *state, PyObject *process)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    if (PyObject_SetAttr(process, state->str._popen, (PyObject *)self) < 0) PyErr_Clear();
+    PyErr_Restore(type, value, trace);
+}
+
 static void keep_parents_ends(struct popen *self, struct pipes *pipes)
 {
     if (pipes->child[0] < 0) return;
@@ -291,6 +301,7 @@ static int flush_and_fork(struct popen *self, struct cmpy_state *state, PyObject
     if (make_pipes(&pipes) < 0) return -1;
     pid_t pid = cmpy_fork(state);
     if (pid == 0) {
+        state->cradle_interrupt = PyErr_Occurred() ? cmpy_exception_take() : NULL;
         keep_childs_ends(state, &pipes);
         cmpy_child_run(state, process, lifeline ? self->owner : 0);
     }
@@ -300,7 +311,8 @@ static int flush_and_fork(struct popen *self, struct cmpy_state *state, PyObject
     }
     keep_parents_ends(self, &pipes);
     self->pid = pid;
-    return 0;
+    hand_over(self, state, process);
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 static int popen_init(PyObject *op, PyObject *args, PyObject *kwargs)

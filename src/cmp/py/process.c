@@ -87,13 +87,29 @@ static int drop_target(struct cmpy_state *state, PyObject *self)
                ? -1 : 0;
 }
 
+/* The start was interrupted. If that was after the fork, the process is there, and is entered as any other. The
+ * exception stays. */
+static void settle_interrupted(struct cmpy_state *state, PyObject *self)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *popen = PyObject_GetAttr(self, state->str._popen);
+    if (popen != NULL && popen != Py_None && drop_target(state, self) == 0) (void)cmpy_books_add_child(state, self);
+    Py_XDECREF(popen);
+    PyErr_Clear();
+    PyErr_Restore(type, value, trace);
+}
+
 static PyObject *process_start(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     if (may_start(state, self) < 0 || cmpy_books_cleanup(state) < 0) return NULL;
     PyObject *popen = PyObject_CallMethodOneArg(self, state->str._Popen, self);
-    if (popen == NULL) return NULL;
+    if (popen == NULL) {
+        settle_interrupted(state, self);
+        return NULL;
+    }
     int code = PyObject_SetAttr(self, state->str._popen, popen);
     Py_DECREF(popen);
     if (code < 0 || drop_target(state, self) < 0 || cmpy_books_add_child(state, self) < 0) return NULL;

@@ -42,10 +42,12 @@
     X(parent_type)      /* py/parent.c's */ \
     X(bootstrap_method) /* Process._bootstrap, to see whether a subclass has its own */ \
     X(forking_line)     /* py/fork.c's code object */ \
+    X(forking_names)    /* and its names */ \
     X(fork_intent)      /* what tells the resource tracker of a fork, or None */ \
     X(cradle_counter)   /* py/bootstrap.c: what the next child hangs up, see there */ \
     X(cradle_children)  \
     X(cradle_parent)    \
+    X(cradle_interrupt) /* what a signal handler raised between the fork and here, or NULL */ \
     X(cradle_stdin)     \
     X(cradle_stdin_raw) \
     X(buffered_type)    /* io.BufferedReader */ \
