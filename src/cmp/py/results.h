@@ -1,4 +1,5 @@
-/* Results: what apply_async (ApplyResult, also called AsyncResult) and map_async (MapResult) give. */
+/* Results: what apply_async (ApplyResult, also called AsyncResult) and map_async (MapResult) give.
+ * What happens to them is in results.c; their methods and types, as Python sees them, in resulttypes.c. */
 #ifndef CMP_PY_RESULTS_H
 #define CMP_PY_RESULTS_H
 
@@ -31,5 +32,11 @@ MapResult *cmpy_map(struct cmpy_engine *engine, PyObject *pool, PyObject *functi
                     enum cmpy_task_kind kind, Py_ssize_t chunksize, PyObject *callback, PyObject *error_callback);
 /* Waits for it and gives its value, or raises its exception. */
 PyObject *cmpy_result_get(ApplyResult *result, int64_t deadline_ns);
+/* Waits until it is done: 0; 1: not in time; -1 with an exception. */
+int cmpy_result_wait(ApplyResult *result, int64_t deadline_ns);
+/* Without waiting: is it done, now that what has arrived is delivered? -1 with an exception. */
+int cmpy_result_look(ApplyResult *result);
+/* Decodes what has arrived. -1 with an exception that is not the task's: to be called again. */
+int cmpy_result_open(ApplyResult *result);
 
 #endif
