@@ -98,7 +98,7 @@ static void parent_of_one_that_leaves_files(void *arg)
         family->armed = getpid();
         CHECK_EQ(cmp_lifeline_arm(parent), 0);
         CHECK_EQ(cmp_lifeline_remove(left, left_in), 0);
-        if (fork() == 0) _exit(raise(SIGRTMAX)); /* has inherited the handler, and is not who was armed */
+        if (fork() == 0) _exit(raise(SIGURG)); /* has inherited the handler, and is not who was armed */
         (void)wait(NULL);
         CHECK_EQ(access(left, F_OK), 0);
         CHECK_EQ(write(family->said[1], "r", 1), 1);
@@ -181,6 +181,19 @@ TEST(it_survives_the_forking_thread_and_still_ends_with_the_process)
     end_family(family);
 }
 
+/* Ended, and perhaps not yet reaped. */
+static bool has_ended(pid_t pid)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return true;
+    char *line = fgets(text, sizeof text, file);
+    fclose(file);
+    const char *at = line == NULL ? NULL : strrchr(text, ')');
+    return at == NULL || at[2] == 'Z' || at[2] == 'X';
+}
+
 static void middleman(void *arg)
 {
     struct family *family = arg;
@@ -192,6 +205,7 @@ static void middleman(void *arg)
         CHECK_EQ(write(family->said[1], "r", 1), 1);
         for (;;) continue;
     }
+    for (;;) pause();
 }
 
 static void parent_of_nobody(void *arg)
@@ -207,13 +221,59 @@ TEST(a_process_of_other_parentage_ends_with_the_holder_of_the_pipe)
     family->thread = test_child(parent_of_nobody, family);
     close(family->told[1]);
     family->told[1] = dup(family->told[0]); /* something for the end of this test to close */
-    test_join(test_child(middleman, family));
+    pid_t server = test_child(middleman, family);
     char byte;
     CHECK_EQ(read(family->said[0], &byte, 1), 1);
     test_kill(family->thread);
+    WAIT_FOR(has_ended(family->armed));
+    test_kill(server);
     int status = test_reap(family->armed);
     CHECK(WIFEXITED(status));
     CHECK_EQ(WEXITSTATUS(status), CMP_LIFELINE_STATUS);
+    end_family(family);
+}
+
+TEST(a_process_of_other_parentage_ends_with_who_forked_it)
+{
+    if (!SIGNALS_COME_AT_ONCE) return;
+    struct family *family = make_family();
+    family->thread = test_child(parent_of_nobody, family);
+    close(family->told[1]);
+    family->told[1] = dup(family->told[0]);
+    pid_t server = test_child(middleman, family);
+    char byte;
+    CHECK_EQ(read(family->said[0], &byte, 1), 1);
+    test_kill(server);
+    int status = test_reap(family->armed);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), CMP_LIFELINE_STATUS);
+    test_kill(family->thread);
+    end_family(family);
+}
+
+static void server_that_ends_at_once(void *arg)
+{
+    struct family *family = arg;
+    cmp_lifeline_serve();
+    pid_t us = getpid();
+    if (fork() == 0) {
+        family->armed = getpid();
+        WAIT_FOR(getppid() != us);
+        family->code = cmp_lifeline_arm_by_pipe(family->thread, family->told[0]);
+        CHECK_EQ(write(family->said[1], "r", 1), 1);
+    }
+}
+
+TEST(a_server_that_is_gone_already_is_said_so)
+{
+    struct family *family = make_family();
+    family->thread = test_child(parent_of_nobody, family);
+    test_join(test_child(server_that_ends_at_once, family));
+    char byte;
+    CHECK_EQ(read(family->said[0], &byte, 1), 1);
+    (void)test_reap(family->armed);
+    CHECK_EQ(family->code, -ESRCH);
+    test_kill(family->thread);
     end_family(family);
 }
 

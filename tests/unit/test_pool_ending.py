@@ -6,10 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from multiprocessing import forkserver
 
 import pytest
+from support import alone
+from support.waiting import LONG_S, wait_until
 
 import cmp
+from cmp.pool import WorkerLostError
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -102,3 +107,28 @@ def blocked_signals():
 def test_worker_that_replaces_another_takes_signals(method):
     with cmp.get_context(method).Pool(1, maxtasksperchild=1) as pool:
         assert [pool.apply(blocked_signals) for _ in range(3)] == [[], [], []]
+
+
+def pool_loses_its_fork_server() -> None:
+    with cmp.get_context("forkserver").Pool(2) as pool:
+        workers = {pool.apply(os.getpid) for _ in range(9)}
+        slow = pool.apply_async(time.sleep, (60,))
+        wait_until(lambda: cmp._core._claims(pool._terminate._args[0]) == 1)
+        server = forkserver._forkserver._forkserver_pid
+        os.kill(server, signal.SIGKILL)
+        try:
+            slow.get(LONG_S)
+        except WorkerLostError:
+            pass
+        else:
+            raise AssertionError("it had a minute to go")
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers))  # or they would go on unseen
+        assert pool.apply(os.getpid) not in workers
+        assert forkserver._forkserver._forkserver_pid != server
+        pool.close()
+        pool.join()
+
+
+def test_pool_goes_on_and_ends_though_its_fork_server_was_killed():
+    """It is the pool's supervisor, which blocks all signals, that starts the next server."""
+    alone.run(pool_loses_its_fork_server)

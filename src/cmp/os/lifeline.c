@@ -17,6 +17,7 @@
  * inherited the handler, from that process. */
 static volatile sig_atomic_t armed_parent, armed_owner, armed_pidfd = -1;
 static int armed_signal;
+static pid_t server;
 
 /* What goes with the process. `left_by` is written last: whom the paths are for, which a fork of it is not. */
 static char left_file[PATH_MAX], left_folder[PATH_MAX];
@@ -30,7 +31,7 @@ static void on_signal(int number)
 {
     (void)number;
     if (getpid() != armed_owner) return;
-    if (armed_pidfd >= 0 ? cmp_pidfd_wait(armed_pidfd, cmp_now_ns() + DYING_NS) != 0 : getppid() == armed_parent) return;
+    if (getppid() == armed_parent && (armed_pidfd < 0 || cmp_pidfd_wait(armed_pidfd, cmp_now_ns() + DYING_NS) != 0)) return;
     if (left_by == getpid()) {
         (void)unlink(left_file);
         if (left_folder[0] != '\0') (void)rmdir(left_folder);
@@ -78,20 +79,30 @@ static int install_handler(void)
     return 0;
 }
 
+/* The handler is there: who forked us gives the signal. */
+static int watch_parent(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, armed_signal) < 0) return -errno;
+    /* It may have ended before the line above; then nobody sends the signal. */
+    if (getppid() == parent) return 0;
+    (void)prctl(PR_SET_PDEATHSIG, 0);
+    return -ESRCH;
+}
+
 int cmp_lifeline_arm(pid_t parent)
 {
     int saved = errno, code;
     if (getppid() == 0) parent = 0; /* it is in an outer pid namespace, and has no number here */
     armed_parent = parent;
     code = install_handler();
-    if (code == 0 && prctl(PR_SET_PDEATHSIG, armed_signal) < 0) code = -errno;
-    /* It may have ended before the line above; then nobody sends the signal. */
-    if (code == 0 && getppid() != parent) {
-        (void)prctl(PR_SET_PDEATHSIG, 0);
-        code = -ESRCH;
-    }
+    if (code == 0) code = watch_parent(parent);
     errno = saved;
     return code;
+}
+
+void cmp_lifeline_serve(void)
+{
+    server = getpid();
 }
 
 int cmp_lifeline_arm_by_pipe(pid_t parent, int pipe)
@@ -100,12 +111,14 @@ int cmp_lifeline_arm_by_pipe(pid_t parent, int pipe)
     int code = cmp_pidfd_open(parent, &pidfd);
     if (code < 0) return code;
     armed_pidfd = pidfd;
+    armed_parent = server != 0 ? server : getppid();
     code = install_handler();
     if (code == 0
         && (fcntl(pipe, F_SETOWN, getpid()) < 0 || fcntl(pipe, F_SETSIG, armed_signal) < 0
             || (flags = fcntl(pipe, F_GETFL)) < 0 || fcntl(pipe, F_SETFL, flags | O_ASYNC) < 0))
         code = -errno;
     if (code == 0 && cmp_pidfd_dead(pidfd)) code = -ESRCH;
+    if (code == 0) code = watch_parent(armed_parent);
     errno = saved;
     if (code < 0) {
         armed_pidfd = -1;

@@ -20,8 +20,13 @@ int cmp_lifeline_arm(pid_t parent);
 
 /* The same for a process that is somebody else's child but shall end with `parent`: a fork server's. `pipe` is the read
  * end of a pipe whose write end `parent` holds; that it is given up makes the kernel send the signal (later, where
- * `parent` has forked others that hold it, too). Both descriptors stay in use. -ESRCH, -EBUSY, -EBADF, -EMFILE, -ENFILE. */
+ * `parent` has forked others that hold it, too). It ends with the server as well, which alone can tell `parent` that it
+ * has ended: without the server it counts as dead. Both descriptors stay in use. -ESRCH, -EBUSY, -EBADF, -EMFILE,
+ * -ENFILE. */
 int cmp_lifeline_arm_by_pipe(pid_t parent, int pipe);
+
+/* For the fork server, before it forks: who arms by pipe then knows whose child it was born as. */
+void cmp_lifeline_serve(void);
 
 /* When the lifeline ends this process, it first removes this file and then, if it is empty by then, this folder (NULL:
  * none). Absolute paths. -ENAMETOOLONG. Not while another thread says the same. */

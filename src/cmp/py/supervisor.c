@@ -3,6 +3,7 @@
 #include "os/clock.h"
 #include "os/eventfd.h"
 #include "os/forkepoch.h"
+#include "os/lifeline.h"
 #include "os/sigmask.h"
 #include "py/errors.h"
 #include "py/feeder.h"
@@ -277,7 +278,17 @@ static PyObject *supervise(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* A fork server has to hear of its children's ends (SIGCHLD), also one that was started by this thread in a parent; and
+ * its children end with it. */
+static PyObject *be_server(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    cmp_sigmask_open();
+    cmp_lifeline_serve();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"_be_server", be_server, METH_NOARGS, "This process is a fork server: it hears of its children's ends, and they of its."},
     {"_supervise", supervise, METH_O, "The thread that looks after this process's pools."},
     {NULL, NULL, 0, NULL},
 };
