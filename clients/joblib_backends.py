@@ -2,6 +2,7 @@
 
 import multiprocessing
 import operator
+import os
 
 import numpy as np
 from contexts import CONTEXTS
@@ -26,6 +27,8 @@ def main():
     for backend in ("multiprocessing", "loky"):
         with parallel_config(backend=backend, n_jobs=2):
             assert Parallel()(delayed(square)(x) for x in range(100)) == [x * x for x in range(100)]
+            # Where joblib finds no working multiprocessing it computes in this process, and says nothing.
+            assert os.getpid() not in Parallel()(delayed(os.getpid)() for _ in range(20))
             assert Parallel()(delayed(np.sum)(array * n) for n in range(5)) == [400_000.0 * n for n in range(5)]
             assert Parallel()(delayed(nested)(n) for n in range(4)) == [0, 0, 1, 5]
             try:

@@ -1,9 +1,11 @@
 """scikit-learn with n_jobs, and pandas' frames through a pool."""
 
+import os
+
 import numpy as np
 import pandas as pd
 from contexts import CONTEXTS
-from joblib import parallel_config
+from joblib import Parallel, delayed, parallel_config
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -19,6 +21,7 @@ def main():
     forest = RandomForestClassifier(20, random_state=0)
     for backend in ("loky", "multiprocessing"):
         with parallel_config(backend=backend, n_jobs=2):
+            assert os.getpid() not in Parallel()(delayed(os.getpid)() for _ in range(20))  # where the work is done
             alone = cross_val_score(forest, features, labels, n_jobs=1)
             assert np.allclose(cross_val_score(forest, features, labels), alone)
             search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1, 10]}, n_jobs=2).fit(features, labels)

@@ -46,9 +46,14 @@ def measure_children(place):
 
 
 def run_own_tests(place):
+    (place / "ownrc").write_text("[run]\nparallel = True\npatch = subprocess\ninclude = */cmp/*\n")  # xdist's workers
     tests = [str(ROOT / "tests" / name) for name in ("oracle/test_queue.py", "unit/test_context.py")]
-    command = ("-m", "coverage", "run", "--parallel-mode", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider")
-    done = run(*command, "--rootdir", str(ROOT), *tests, cwd=place)
+    coverage = ("-m", "coverage", "run", "--rcfile=ownrc", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider")
+    done = run(*coverage, "--rootdir", str(ROOT), *tests, cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split(" passed")[0].split()[-1]) > 200, done.stdout
+    run("-m", "coverage", "combine", "-q", "--rcfile=ownrc", cwd=place)
+    done = run("-m", "coverage", "report", "--include=*/cmp/context.py", "--fail-under=60", cwd=place)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

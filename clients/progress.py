@@ -2,6 +2,7 @@
 
 import io
 import multiprocessing
+import os
 
 from contexts import CONTEXTS, WAY
 from tqdm import tqdm
@@ -10,6 +11,10 @@ from tqdm.contrib.concurrent import process_map
 
 def square(x):
     return x * x
+
+
+def pid_of(x):
+    return os.getpid()
 
 
 def with_lock(x):
@@ -29,6 +34,7 @@ def main():
             assert list(tqdm(pool.imap(with_lock, range(20)), file=shown)) == list(range(1, 21))
     if WAY == "alias":
         assert process_map(square, range(50), max_workers=2, file=shown) == [n * n for n in range(50)]
+        assert os.getpid() not in process_map(pid_of, range(10), max_workers=2, file=shown)
 
 
 if __name__ == "__main__":
