@@ -97,7 +97,7 @@ class _StdlibSpawnPopen(_Launcher, popen_spawn_posix.Popen):
 
     def _launch(self, process_obj) -> None:
         """What the stdlib does (before 3.14 it keeps the reading end open here, too, and writes for ever if the child
-        dies early). A child that died is no error here: its exit code tells, whether its arguments were long or short."""
+        dies early). A child that died is no error here: its exit code tells, however long its arguments were."""
         message = io.BytesIO()
         tracker = resource_tracker.getfd()
         set_spawning_popen(self)

@@ -31,7 +31,7 @@ __all__ = [
 
 
 def _forget_connections() -> None:
-    """In a forked child, by whatever it was forked: a proxy's connection stays its parent's, whose answers come on it."""
+    """In a child, by whatever it was forked: a proxy's connection stays its parent's, whose answers come on it."""
     for local, _ in BaseProxy._address_to_local.values():
         local.__dict__.clear()
 
@@ -217,8 +217,8 @@ class SharedProxy(BaseProxy):
 
 # ---- proxies in queues ----
 
-# As long as a proxy lies in a queue of a manager's, nobody may have its object but that item. The stdlib's manager takes the
-# item, and with it the proxy, into its own process; here the item holds a reference, from its put to its get.
+# As long as a proxy lies in a queue of a manager's, nobody may have its object but that item. The stdlib's manager
+# takes the item, and with it the proxy, into its own process; here the item holds a reference, from its put to its get.
 
 _sent = threading.local()  # .proxies: by the put that this thread is at
 

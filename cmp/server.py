@@ -196,7 +196,7 @@ class Server(_stdlib.Server):
     # ---- its life ----
 
     def _leave_no_socket(self, inherited) -> None:
-        """The socket that it has made in a temporary folder goes when its parent is killed; the folder if it is its own."""
+        """The socket that it has made in a temporary folder goes when its parent is killed, as does its own folder."""
         folder = process.current_process()._config.get("tempdir")
         if folder is None or not isinstance(self.address, str) or os.path.dirname(self.address) != folder:
             return

@@ -2,8 +2,9 @@
 
     python3 tools/layers.py [FOLDER]     prints what is wrong, one line each; exit status 1 if anything is
 
-FOLDER is src/cmp unless given. Includes point down only (os <- shm <- py), by full path from src/cmp; only py/ sees Python.h, and there it comes first,
-by way of state.h or itself; a header's guard is CMP_<LAYER>_<NOUN>_H; each header compiles by itself.
+FOLDER is src/cmp unless given. Includes point down only (os <- shm <- py), by full path from src/cmp; only py/ sees
+Python.h, and there it comes first, by way of state.h or itself; a header's guard is CMP_<LAYER>_<NOUN>_H; each header
+compiles by itself.
 """
 
 from __future__ import annotations

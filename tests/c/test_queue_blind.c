@@ -1,5 +1,5 @@
-/* A process that cannot map an extent (address space spent, descriptor closed by user code) must not take what it cannot
- * see for damage: nothing is passed over, nothing is left unrepaired, and others go on. */
+/* A process that cannot map an extent (address space spent, descriptor closed by user code) must not take what it
+ * cannot see for damage: nothing is passed over, nothing is left unrepaired, and others go on. */
 #include "queue_fixture.h"
 
 #include "shm/block_layout.h"

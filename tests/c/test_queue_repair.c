@@ -388,7 +388,8 @@ TEST(any_bytes_in_a_chunk_are_read_without_harm)
 static void start_at(struct cmp_queue *queue, uint64_t start)
 {
     struct cmp_queue_shm *shm = queue->shm;
-    _Atomic uint64_t *words[] = {&shm->head, &shm->tail, &shm->head_cache, &shm->tail_cache, &shm->dones, &shm->idle_at};
+    _Atomic uint64_t *words[] = {&shm->head,       &shm->tail,  &shm->head_cache,
+                                 &shm->tail_cache, &shm->dones, &shm->idle_at};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) cmp_store(words[i], start, relaxed, "test.set");
 }
 

@@ -1,8 +1,9 @@
 /* Hostile messages: bytes that get() decodes, in an interpreter of its own. An object or an exception comes of them,
  * within what memory the bytes account for; and what came can be encoded, and decoded again, like any other object.
  *
- * What pickle does with arbitrary bytes is pickle's affair (it may call anything, and asks for any memory), so a function
- * that gives back what it got stands in for it. And an audit hook lets no global be found, nothing be imported. */
+ * What pickle does with arbitrary bytes is pickle's affair (it may call anything, and asks for any memory), so a
+ * function that gives back what it got stands in for it. And an audit hook lets no global be found, nothing be
+ * imported. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 

@@ -11,8 +11,8 @@
 
 /* Blocks until the child has ended. 0, -EINTR when a signal came, -ECHILD. */
 int cmp_child_wait(pid_t pid);
-/* The same until a moment of CLOCK_MONOTONIC, for who has no descriptor to wait with: it looks now and then, every 10 ms at
- * last. -ETIMEDOUT. */
+/* The same until a moment of CLOCK_MONOTONIC, for who has no descriptor to wait with: it looks now and then, every 10
+ * ms at last. -ETIMEDOUT. */
 int cmp_child_watch(pid_t pid, int64_t deadline_ns);
 /* Reaps it: 0 and the exit code (-n for signal n), -EAGAIN while it lives, -ECHILD. */
 int cmp_child_reap(pid_t pid, int *exitcode);

@@ -9,8 +9,8 @@
 
 /* CLOCK_MONOTONIC now, in nanoseconds. */
 int64_t cmp_now_ns(void);
-/* The same as of the last timer tick, some milliseconds ago at most: a fifth of the cost, and good enough for the ends of
- * slices. Never later than cmp_now_ns(). */
+/* The same as of the last timer tick, some milliseconds ago at most: a fifth of the cost, and good enough for the ends
+ * of slices. Never later than cmp_now_ns(). */
 int64_t cmp_tick_ns(void);
 /* The same scale as the kernel wants it; times before zero are zero. */
 struct timespec cmp_timespec(int64_t ns);

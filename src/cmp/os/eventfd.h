@@ -7,8 +7,8 @@
 
 /* -EMFILE, -ENFILE, -ENOMEM. */
 int cmp_eventfd_create(int *fd);
-/* What the number stands for now; 0: nothing. A program may close any descriptor, and its number may come to be a file or a
- * socket: that is told apart. (All eventfds share an inode of the kernel's, so another eventfd is not.) */
+/* What the number stands for now; 0: nothing. A program may close any descriptor, and its number may come to be a file
+ * or a socket: that is told apart. (All eventfds share an inode of the kernel's, so another eventfd is not.) */
 uint64_t cmp_eventfd_identity(int fd);
 /* Does it still stand for that? */
 bool cmp_eventfd_is(int fd, uint64_t identity);

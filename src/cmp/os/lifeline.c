@@ -31,7 +31,9 @@ static void on_signal(int number)
 {
     (void)number;
     if (getpid() != armed_owner) return;
-    if (getppid() == armed_parent && (armed_pidfd < 0 || cmp_pidfd_wait(armed_pidfd, cmp_now_ns() + DYING_NS) != 0)) return;
+    if (getppid() == armed_parent
+        && (armed_pidfd < 0 || cmp_pidfd_wait(armed_pidfd, cmp_now_ns() + DYING_NS) != 0))
+        return;
     if (left_by == getpid()) {
         (void)unlink(left_file);
         if (left_folder[0] != '\0') (void)rmdir(left_folder);

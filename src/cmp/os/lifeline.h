@@ -14,8 +14,8 @@
 #define CMP_LIFELINE_STATUS 143 /* as a shell says of SIGTERM, by which daemons end otherwise */
 
 /* Arms this process; `parent` is whose child it believes to be. -ESRCH: that one has ended already, and nothing is
- * armed any more; -EBUSY: the program has handlers on all these signals. Not for two threads at once. A parent in an outer
- * pid namespace cannot be seen to end: this process lives on. */
+ * armed any more; -EBUSY: the program has handlers on all these signals. Not for two threads at once. A parent in an
+ * outer pid namespace cannot be seen to end: this process lives on. */
 int cmp_lifeline_arm(pid_t parent);
 
 /* The same for a process that is somebody else's child but shall end with `parent`: a fork server's. `pipe` is the read

@@ -30,9 +30,9 @@ static int read_whole(const char *path, char *text, size_t size)
     return 0;
 }
 
-/* Field 3 is the state, field 20 the number of threads, field 22 the start time; field 2, the name, may contain blanks and
- * parentheses, so counting starts at its last closing one. The state is the first thread's, which may have ended before
- * the others. */
+/* Field 3 is the state, field 20 the number of threads, field 22 the start time; field 2, the name, may contain blanks
+ * and parentheses, so counting starts at its last closing one. The state is the first thread's, which may have ended
+ * before the others. */
 static int parse(const char *text, uint64_t *start_ticks, bool *zombie)
 {
     const char *at = strrchr(text, ')');

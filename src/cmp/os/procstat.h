@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 /* When the process started, in clock ticks since boot, and whether it is a zombie with all its threads (or
- * already dead). -ESRCH: no such process, -EMFILE, -ENFILE: no descriptor left to look, -ENOENT: /proc is not mounted. */
+ * already dead). -ESRCH: no such process, -EMFILE, -ENFILE: no descriptor left to look, -ENOENT: /proc is not
+ * mounted. */
 int cmp_procstat_read(int32_t pid, uint64_t *start_ticks, bool *zombie);
 
 /* The same of this process, read once per process; 0 if it cannot be known. */

@@ -61,8 +61,10 @@ void cmp_sigmask_open(void)
     fill(&all);
     if (pthread_sigmask(SIG_BLOCK, NULL, &now) != 0) return;
     /* No program blocks them all for its children. */
-    for (int number = 1; number < SIGSYS; number++)
-        if (number != SIGKILL && number != SIGSTOP && sigismember(&all, number) == 1 && sigismember(&now, number) != 1) return;
+    for (int number = 1; number < SIGSYS; number++) {
+        if (number == SIGKILL || number == SIGSTOP) continue;
+        if (sigismember(&all, number) == 1 && sigismember(&now, number) != 1) return;
+    }
     sigemptyset(&none);
     (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
 }

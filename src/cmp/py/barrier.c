@@ -177,7 +177,8 @@ static PyObject *barrier_where(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *barrier_setstate(PyObject *op, PyObject *state)
 {
     PyObject *action, *timeout, *slab, *index;
-    if (!cmpy_cell_is_state(state) || !PyArg_ParseTuple(state, "OOOO:__setstate__", &action, &timeout, &slab, &index)) return NULL;
+    if (!cmpy_cell_is_state(state)) return NULL;
+    if (!PyArg_ParseTuple(state, "OOOO:__setstate__", &action, &timeout, &slab, &index)) return NULL;
     if (cmpy_cell_setstate(&SELF(op)->base, slab, index, CMP_CELL_BARRIER) < 0) return NULL;
     remember(SELF(op), action, timeout);
     Py_RETURN_NONE;

@@ -22,7 +22,8 @@ static void ring(struct cmpy_callbacks *callbacks)
 int cmpy_callbacks_prepare(struct cmpy_engine *engine)
 {
     if (engine->callbacks.running) return 0;
-    return cmpy_thread_start(engine->state, "cmp-pool-callbacks", engine->state->call_back_function, (PyObject *)engine);
+    struct cmpy_state *state = engine->state;
+    return cmpy_thread_start(state, "cmp-pool-callbacks", state->call_back_function, (PyObject *)engine);
 }
 
 void cmpy_callbacks_queue(struct cmpy_job *job)

@@ -188,7 +188,8 @@ static PyObject *imap(Pool *self, const char *function, bool ordered, PyObject *
             return NULL;
         }
     }
-    PyObject *iterator = cmpy_imap(self->engine, (PyObject *)self, values[0], values[1], ordered, chunksize, buffersize);
+    PyObject *iterator =
+        cmpy_imap(self->engine, (PyObject *)self, values[0], values[1], ordered, chunksize, buffersize);
     if (iterator != NULL && !self->engine->led) cmpy_supervisor_want(self->engine);
     return iterator;
 }

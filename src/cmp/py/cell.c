@@ -186,7 +186,8 @@ static PyObject *watch(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "OO:watch", &object, &life)) return NULL;
     PyObject *kinds[] = {state->semlock_type, state->condition_type, state->event_type, state->barrier_type};
     bool ours = false;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) ours |= PyObject_TypeCheck(object, (PyTypeObject *)kinds[i]);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        ours |= PyObject_TypeCheck(object, (PyTypeObject *)kinds[i]);
     if (!ours) return PyErr_Format(PyExc_TypeError, "not a lock, condition, event or barrier of cmp: %R", object);
     const struct cmp_life *watched = cmpy_life_get(state, life);
     if (watched == NULL) return NULL;

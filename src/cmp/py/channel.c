@@ -252,7 +252,8 @@ int cmpy_channel_poll(struct cmpy_channel *channel, int64_t deadline_ns)
 bool cmpy_channel_empty(struct cmpy_channel *channel)
 {
     if (cmp_queue_size(&channel->queue) > 0) return false;
-    (void)cmp_queue_settle(&channel->queue, 0); /* or who sleeps on the descriptor and asks this would not sleep again */
+    /* Or who sleeps on the descriptor, and asks this, would not sleep again. */
+    (void)cmp_queue_settle(&channel->queue, 0);
     return true;
 }
 

@@ -18,7 +18,7 @@ struct cmpy_channel {
     bool reader_closed, writer_closed;
     bool of_fork;                   /* made by a context that forks; the stdlib then refuses to spawn with it */
     struct cmpy_channel *replaced;  /* what __init__, called again, put aside: a thread may be waiting there */
-    PyObject *life;                 /* the manager's, which `queue` looks at (queue.look_arg), or NULL: py/managerqueue.c */
+    PyObject *life;                 /* the manager's, which `queue` looks at (queue.look_arg), or NULL */
     uint32_t fed_epoch;             /* the fork epoch of the process that last put something here */
     int event_fd;
     struct cmp_queue queue;
@@ -49,7 +49,8 @@ int cmpy_channel_setstate(struct cmpy_channel **place, PyTypeObject *type, PyObj
 int cmpy_channel_put(struct cmpy_channel *channel, PyObject *object, int64_t deadline_ns, bool *encoded);
 /* The next object; Empty, ShutDown, what unpickling it raised (it is consumed then), or a handler's exception. */
 PyObject *cmpy_channel_get(struct cmpy_channel *channel, int64_t deadline_ns);
-/* channelmany.c. How many were put before the deadline; -1 with an exception if that is none, or if the iterable raised. */
+/* channelmany.c. How many were put before the deadline; -1 with an exception if that is none, or if the iterable
+ * raised. */
 Py_ssize_t cmpy_channel_put_many(struct cmpy_channel *channel, PyObject *iterable, int64_t deadline_ns);
 /* A list of one to `most` objects. */
 PyObject *cmpy_channel_get_many(struct cmpy_channel *channel, Py_ssize_t most, int64_t deadline_ns);

@@ -91,8 +91,8 @@ static enum seen look(struct encoder *encoder, PyObject *object)
 #ifdef Py_GIL_DISABLED
         cmpy_memo_init(encoder->memo = &encoder->own_memo);
 #else
-        /* One is enough: no Python code runs until we are done, but for a key's __eq__ where a class or function is looked
-         * up. What such code encodes in its turn goes to pickle. */
+        /* One is enough: no Python code runs until we are done, but for a key's __eq__ where a class or function is
+         * looked up. What such code encodes in its turn goes to pickle. */
         if (encoder->state->codec->memo_taken) return SEEN_FOREIGN;
         encoder->state->codec->memo_taken = true;
         encoder->memo = &encoder->state->codec->memo;

@@ -64,8 +64,8 @@ static void tell(PyObject *process, PyObject *verb, struct interruption *interru
     note(interruption);
 }
 
-/* Sleeps until it has ended, or the deadline has come. Stops at once when a signal handler raises, be it once more. What
- * has no sentinel is no process of ours, and need never say that it has ended: for that nobody waits for ever. */
+/* Sleeps until it has ended, or the deadline has come. Stops at once when a signal handler raises, be it once more.
+ * What has no sentinel is no process of ours, and need never say that it has ended: for that nobody waits for ever. */
 static void await(struct cmpy_state *state, PyObject *process, int64_t deadline_ns, struct interruption *interruption)
 {
     Py_ssize_t before = interruption->count;
@@ -91,7 +91,8 @@ static void end_all(struct cmpy_state *state, PyObject *processes, PyObject *ver
 {
     Py_ssize_t n = PyList_GET_SIZE(processes);
     for (Py_ssize_t i = 0; i < n; i++)
-        if (lives(state, PyList_GET_ITEM(processes, i), interruption)) tell(PyList_GET_ITEM(processes, i), verb, interruption);
+        if (lives(state, PyList_GET_ITEM(processes, i), interruption))
+            tell(PyList_GET_ITEM(processes, i), verb, interruption);
     for (Py_ssize_t i = 0; i < n; i++) await(state, PyList_GET_ITEM(processes, i), deadline_ns, interruption);
 }
 
@@ -119,7 +120,7 @@ void cmpy_ending_disband(struct cmpy_engine *engine)
 {
     struct interruption interruption = {0};
     PyErr_Fetch(&interruption.type, &interruption.value, &interruption.trace);
-    shut(engine); /* a worker whose start was interrupted right after the fork is known to nobody: it leaves by itself */
+    shut(engine); /* a spawned worker whose start was interrupted may be known to nobody: it leaves by itself */
     disband(engine, &interruption);
     PyErr_Restore(interruption.type, interruption.value, interruption.trace);
 }
@@ -131,7 +132,8 @@ void cmpy_ending_disband(struct cmpy_engine *engine)
 static void await_starts(struct cmpy_engine *engine, struct interruption *interruption)
 {
     int64_t deadline_ns = cmp_now_ns() + PATIENCE_NS;
-    while (engine->starting > 0 && !cmpy_supervisor_is_me() && interruption->type == NULL && cmp_now_ns() < deadline_ns) {
+    while (engine->starting > 0 && !cmpy_supervisor_is_me() && interruption->type == NULL
+           && cmp_now_ns() < deadline_ns) {
         Py_BEGIN_ALLOW_THREADS
         (void)poll(NULL, 0, 1);
         Py_END_ALLOW_THREADS

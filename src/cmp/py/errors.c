@@ -11,8 +11,8 @@ PyObject *cmpy_raise(const char *operation, int code)
     switch (code) {
     case CMPY_RAISED: return PyErr_Format(PyExc_SystemError, "%s: failed without an exception", operation);
     case -ENOMEM:
-        return PyErr_Format(PyExc_MemoryError, "%s: no more shared memory (its budget, see CMP_MEMORY, is spent, or this "
-                            "process may not map more)", operation);
+        return PyErr_Format(PyExc_MemoryError, "%s: no more shared memory (its budget, see CMP_MEMORY, is spent, or "
+                            "this process may not map more)", operation);
     case -EXDEV:
         return PyErr_Format(PyExc_RuntimeError, "%s: the object belongs to processes of another pid namespace",
                             operation);

@@ -45,7 +45,8 @@ static int encode_fed(struct cmpy_state *state, struct cmpy_sink *sink, struct c
         if (feed->kind != CMPY_TASK_CALL)
             return cmpy_task_encode(state, sink, feed->kind, feed->function, argument, NULL);
         PyObject *arguments = PyTuple_Pack(1, argument);
-        int code = arguments == NULL ? -1 : cmpy_task_encode(state, sink, feed->kind, feed->function, arguments, Py_None);
+        int code = arguments == NULL
+                       ? -1 : cmpy_task_encode(state, sink, feed->kind, feed->function, arguments, Py_None);
         Py_XDECREF(arguments);
         return code;
     }
@@ -201,7 +202,8 @@ int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job)
         cmpy_feed_run(job, job->feed);
         return 0;
     }
-    if (cmpy_thread_start(engine->state, "cmp-pool-feeder", engine->state->feed_function, (PyObject *)job) == 0) return 0;
+    struct cmpy_state *state = engine->state;
+    if (cmpy_thread_start(state, "cmp-pool-feeder", state->feed_function, (PyObject *)job) == 0) return 0;
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
     end_feed(job, job->feed);

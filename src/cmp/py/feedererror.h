@@ -1,5 +1,5 @@
-/* Feeder error: Queue._on_queue_feeder_error, by which subclasses (concurrent.futures has one) hear of objects that cannot
- * be pickled. The standard library's feeder thread calls it; here put raises, unless a subclass overrides it. */
+/* Feeder error: Queue._on_queue_feeder_error, by which subclasses (concurrent.futures has one) hear of objects that
+ * cannot be pickled. The standard library's feeder thread calls it; here put raises, unless a subclass overrides it. */
 #ifndef CMP_PY_FEEDERERROR_H
 #define CMP_PY_FEEDERERROR_H
 

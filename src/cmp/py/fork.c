@@ -107,8 +107,9 @@ pid_t cmpy_fork(struct cmpy_state *state)
     PyObject *line = forking_line(state);
     if (line == NULL) return -1;
     share_tracker(state, Py_True);
-    /* The interpreter of a child that was just born forgets the signals that have come to it, and what their handlers raise
-     * in a hook: SIGTERM among them, if its parent ends so soon, and would then wait for it for ever. So none come before. */
+    /* The interpreter of a child that was just born forgets the signals that have come to it, and what their handlers
+     * raise in a hook: SIGTERM among them, if its parent ends so soon, and would then wait for it for ever. So none
+     * come before. */
     cmp_sigmask_hold_at_fork(true);
     forked = -1;
     PyObject *result = PyEval_EvalCode(line, state->popen_fork, state->forking_names);

@@ -19,8 +19,8 @@ int cmpy_flush_streams(struct cmpy_state *state);
 /* One thread at a time flushes and forks. A flush that waits for the stream's lock gets it the moment its holder lets
  * go, without running yet; if that holder forked then, the child would find the lock taken for ever.
  * 1: it is ours; 0: we have it already, or somebody kept it for a second, who may be waiting (in a hook of a fork, in a
- * flush) for something that we hold; -1 with what a signal handler raised. What came is handed to cmpy_turn_give, in the
- * parent only. With the GIL. */
+ * flush) for something that we hold; -1 with what a signal handler raised. What came is handed to cmpy_turn_give, in
+ * the parent only. With the GIL. */
 int cmpy_turn_take(void);
 void cmpy_turn_give(int taken);
 

@@ -29,7 +29,8 @@ static bool is_objects_own(PyTypeObject *type, PyObject *name)
     return _PyType_Lookup(type, name) == _PyType_Lookup(&PyBaseObject_Type, name);
 }
 
-/* Names in __slots__ are attributes to pickle, whether the layout has them or not; __slotnames__ is its cache of them. */
+/* Names in __slots__ are attributes to pickle, whether the layout has them or not; __slotnames__ is its cache of
+ * them. */
 static bool names_slots(struct cmpy_state *state, PyTypeObject *type)
 {
     PyObject *mro = type->tp_mro;
@@ -112,7 +113,8 @@ PyObject *cmpy_instance_new(PyObject *cls)
 static bool surely_no_method(struct cmpy_state *state, PyObject *instance)
 {
     PyTypeObject *type = Py_TYPE(instance);
-    if (type->tp_getattro != PyObject_GenericGetAttr || _PyType_Lookup(type, state->str.__setstate__) != NULL) return false;
+    if (type->tp_getattro != PyObject_GenericGetAttr) return false;
+    if (_PyType_Lookup(type, state->str.__setstate__) != NULL) return false;
     return type->tp_new == PyBaseObject_Type.tp_new; /* so nothing has put one into the instance */
 }
 

@@ -1,8 +1,9 @@
 /* Instances of plain classes, as pickle sees them: made by cls.__new__(cls), then given their attributes.
  *
- * Plain is a class whose instances pickle reduces to just that: nothing of what object has for the purpose is overridden
- * or registered, attributes are looked up in the ordinary way, and nothing but a __dict__ holds them. Data classes and
- * most others are; those with __slots__, __reduce__, __getstate__, another metaclass or a builtin base go to pickle. */
+ * Plain is a class whose instances pickle reduces to just that: nothing of what object has for the purpose is
+ * overridden or registered, attributes are looked up in the ordinary way, and nothing but a __dict__ holds them. Data
+ * classes and most others are; those with __slots__, __reduce__, __getstate__, another metaclass or a builtin base go
+ * to pickle. */
 #ifndef CMP_PY_INSTANCE_H
 #define CMP_PY_INSTANCE_H
 
@@ -29,7 +30,8 @@ struct cmpy_instance_kinds {
 int cmpy_instance_plain(struct cmpy_state *state, PyTypeObject *type);
 /* Would pickle find something under this name in an instance's dict that changes how the instance is pickled? */
 bool cmpy_instance_is_hook(PyObject *name);
-/* The instance's __dict__, a new reference; *dict is NULL where it has none. -1 with MemoryError. Runs no Python code. */
+/* The instance's __dict__, a new reference; *dict is NULL where it has none. -1 with MemoryError. Runs no Python
+ * code. */
 int cmpy_instance_dict(PyObject *instance, PyObject **dict);
 
 /* cls.__new__(cls); NULL with an exception, which it is also if cls is no class. */

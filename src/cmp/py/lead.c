@@ -119,7 +119,8 @@ static void take_all(struct cmpy_engine *engine)
             engine->seen = cmp_load(&engine->news, relaxed);
             continue;
         }
-        /* A result that this process cannot map stays where it is; who asks for one is told so, and we look now and then. */
+        /* A result that this process cannot map stays where it is; who asks for one is told so, and we look now and
+         * then. */
         if (code == -ENOMEM || code == -EBADF) engine->blind_until_ns = cmp_now_ns() + BLIND_NS;
         if (code < 0) return;
         deliver(engine, &t.taken);
@@ -229,8 +230,8 @@ static int follow(const struct waiting *w)
     return done ? 0 : code == -EINTR ? code : 1;
 }
 
-/* Signal handlers run while this thread neither leads nor counts as one that will: they may wait for what only the results
- * bring about, a callback or another thread's get(). */
+/* Signal handlers run while this thread neither leads nor counts as one that will: they may wait for what only the
+ * results bring about, a callback or another thread's get(). */
 static int wait_until(const struct waiting *w)
 {
     for (;;) {

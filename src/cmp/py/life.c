@@ -153,7 +153,8 @@ static PyObject *remove_with_me(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "O&O:_remove_with_me", PyUnicode_FSConverter, &file, &folder)) return NULL;
     int code = -1;
     if (folder == Py_None || PyUnicode_FSConverter(folder, &folder_bytes)) {
-        code = cmp_lifeline_remove(PyBytes_AS_STRING(file), folder_bytes == NULL ? NULL : PyBytes_AS_STRING(folder_bytes));
+        code = cmp_lifeline_remove(PyBytes_AS_STRING(file),
+                                   folder_bytes == NULL ? NULL : PyBytes_AS_STRING(folder_bytes));
         if (code < 0) cmpy_raise("_remove_with_me", code);
     }
     Py_XDECREF(folder_bytes);

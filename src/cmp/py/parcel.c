@@ -68,7 +68,8 @@ void cmpy_parcel_keep(struct cmpy_parcel *parcel)
 
 static void release_block(struct cmpy_parcel *parcel)
 {
-    if (parcel->block == 0 || parcel->engine->epoch != cmp_fork_epoch()) return; /* a child's copy: the block is not its */
+    /* To a child, which has a copy, the block does not belong. */
+    if (parcel->block == 0 || parcel->engine->epoch != cmp_fork_epoch()) return;
     struct cmp_taken taken;
     taken.block = parcel->block;
     cmp_queue_release(&parcel->engine->results, &taken);
@@ -179,8 +180,9 @@ int cmpy_parcel_open(struct cmpy_state *state, struct cmpy_parcel *parcel, bool 
     case CMPY_PARCEL_BYTES: return open_bytes(state, parcel, success, value);
     case CMPY_PARCEL_ERROR: *value = Py_NewRef(parcel->object); break;
     case CMPY_PARCEL_LOST:
-        *value = make("WorkerLostError", Py_BuildValue("(iiOd)", parcel->pid, parcel->exitcode,
-                                                       parcel->object != NULL ? parcel->object : Py_None, parcel->seconds));
+        *value = make("WorkerLostError",
+                      Py_BuildValue("(iiOd)", parcel->pid, parcel->exitcode,
+                                    parcel->object != NULL ? parcel->object : Py_None, parcel->seconds));
         break;
     case CMPY_PARCEL_ENDED:
         *value = parcel->object != NULL ? make("WorkerLostError", PyTuple_Pack(1, parcel->object))

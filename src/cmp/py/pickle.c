@@ -37,8 +37,8 @@ static PyObject *collector_write(PyObject *object, PyObject *chunk)
 }
 
 /* Arrays that may not be written to, as np.asarray() of an image and np.frombuffer() are, come out of the standard
- * library's pickles (protocol 4, up to Python 3.13) as fresh copies that may; under protocol 5 the word "readonly" would
- * travel with them. The pickler reads it from the PickleBuffer after this call. */
+ * library's pickles (protocol 4, up to Python 3.13) as fresh copies that may; under protocol 5 the word "readonly"
+ * would travel with them. The pickler reads it from the PickleBuffer after this call. */
 static void let_arrays_be_written(const Py_buffer *view)
 {
 #if PY_VERSION_HEX < 0x030e0000
@@ -262,8 +262,8 @@ static PyObject *malformed(void)
 }
 
 /* A tuple of copies of the `n` buffers at `bytes`, of which *left are there. */
-static PyObject *buffers_copy(struct cmpy_state *state, const unsigned char *sizes, size_t n, const unsigned char *bytes,
-                              size_t *left)
+static PyObject *buffers_copy(struct cmpy_state *state, const unsigned char *sizes, size_t n,
+                              const unsigned char *bytes, size_t *left)
 {
     PyObject *buffers = PyTuple_New((Py_ssize_t)n);
     for (size_t i = 0; buffers != NULL && i < n; i++) {

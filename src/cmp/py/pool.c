@@ -14,7 +14,8 @@
 
 static bool state_is(const Pool *self, const char *name)
 {
-    return self->state != NULL && PyUnicode_Check(self->state) && PyUnicode_CompareWithASCIIString(self->state, name) == 0;
+    return self->state != NULL && PyUnicode_Check(self->state)
+        && PyUnicode_CompareWithASCIIString(self->state, name) == 0;
 }
 
 int cmpy_pool_set_state(Pool *self, const char *name)
@@ -257,7 +258,8 @@ static PyMethodDef pool_methods[] = {
     {"__enter__", (PyCFunction)pool_enter, METH_NOARGS, enter_doc},
     {"__exit__", (PyCFunction)pool_exit, METH_VARARGS, exit_doc},
     {"_repopulate_pool", (PyCFunction)pool_repopulate, METH_NOARGS, repopulate_doc},
-    {"Process", (PyCFunction)(void (*)(void))pool_make_process, METH_VARARGS | METH_KEYWORDS | METH_STATIC, process_doc},
+    {"Process", (PyCFunction)(void (*)(void))pool_make_process, METH_VARARGS | METH_KEYWORDS | METH_STATIC,
+     process_doc},
     {"__reduce__", pool_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -27,7 +27,7 @@ struct popen {
     bool ended;
     int exitcode;    /* once ended */
     int sentinel;    /* a descriptor of our own, or -1 */
-    int childs_sentinel; /* the write end of the pipe by which the child sees us end, where there are no pidfds; or -1 */
+    int childs_sentinel; /* where there are no pidfds: of the pipe by which the child sees us end; or -1 */
     PyObject *given; /* the pipe that a launcher of the stdlib's made, or NULL; used where there are no pidfds */
     PyObject *weakrefs;
 };
@@ -168,8 +168,8 @@ static PyObject *popen_wait(struct popen *self, PyObject *args, PyObject *kwargs
     } else {
         int fd = sentinel_to_wait_with(self);
         code = fd >= 0 ? cmpy_wait(wait_for_sentinel, &fd, deadline_ns) : 0;
-        /* The launchers' sentinel is a pipe, which the kernel closes a moment before the process has ended; and a program
-         * that closes all descriptors leaves a number that is nothing, or something else. */
+        /* The launchers' sentinel is a pipe, which the kernel closes a moment before the process has ended; and a
+         * program that closes all descriptors leaves a number that is nothing, or something else. */
         if (code == 0 || code == -EBADF) code = cmpy_wait(watch_for_end, self, deadline_ns);
     }
     if (code == CMPY_RAISED) return NULL;
@@ -272,8 +272,8 @@ static void keep_childs_ends(struct cmpy_state *state, struct pipes *pipes)
     PyErr_Clear();
 }
 
-/* At once, so that an interrupted start() leaves a process that can be joined and ended; start() itself gets this handle
- * by way of Python code. An exception that is set stays. */
+/* At once, so that an interrupted start() leaves a process that can be joined and ended; start() itself gets this
+ * handle by way of Python code. An exception that is set stays. */
 static void hand_over(struct popen *self, struct cmpy_state *state, PyObject *process)
 {
     PyObject *type, *value, *trace;

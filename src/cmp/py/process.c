@@ -247,7 +247,8 @@ static PyObject *process_close(PyObject *self, PyObject *unused)
         result = PyObject_CallMethodNoArgs(popen, state->str.close);
         if (result == NULL) goto out;
         Py_CLEAR(result);
-        if (PyObject_SetAttr(self, state->str._popen, Py_None) < 0 || cmpy_books_discard_child(state, self) < 0) goto out;
+        if (PyObject_SetAttr(self, state->str._popen, Py_None) < 0) goto out;
+        if (cmpy_books_discard_child(state, self) < 0) goto out;
     }
     if (PyObject_SetAttr(self, state->str._closed, Py_True) == 0) result = Py_NewRef(Py_None);
 out:

@@ -289,7 +289,8 @@ static PyObject *queue_get_end(QueueObject *self, void *closure)
 
 static PyObject *queue_get_repairs(QueueObject *self, void *Py_UNUSED(closure))
 {
-    return check_initialized(&self->calls) < 0 ? NULL : PyLong_FromUnsignedLong(cmp_queue_repairs(&self->calls.channel->queue));
+    if (check_initialized(&self->calls) < 0) return NULL;
+    return PyLong_FromUnsignedLong(cmp_queue_repairs(&self->calls.channel->queue));
 }
 
 static PyObject *queue_get_maxsize(QueueObject *self, void *Py_UNUSED(closure))
@@ -327,7 +328,8 @@ static PyMethodDef queue_methods[] = {
     {"shutdown", CMPY_FAST(cmpy_queue_shutdown), queue_shutdown_doc},
     {"_poll", (PyCFunction)queue_poll, METH_VARARGS, NULL},
     {"_terminate_broken", (PyCFunction)queue_terminate_broken, METH_NOARGS,
-     PyDoc_STR("_terminate_broken($self, /)\n--\n\nFor concurrent.futures: nobody will take from this queue any more.")},
+     PyDoc_STR("_terminate_broken($self, /)\n--\n\n"
+               "For concurrent.futures: nobody will take from this queue any more.")},
     {"_on_queue_feeder_error", cmpy_feeder_error_print, METH_VARARGS | METH_STATIC, queue_feeder_error_doc},
     {"__getstate__", (PyCFunction)queue_getstate, METH_NOARGS, NULL},
     {"__setstate__", (PyCFunction)queue_setstate, METH_VARARGS, NULL},

@@ -1,7 +1,7 @@
 /* Queue calls: what users ask of a queue, be it a Queue between processes or a manager's: put, get and their like.
  *
- * The object of each such type begins with `struct cmpy_queue_calls`, its tp_new says of which kind it is, and its table
- * of methods names the functions below. What differs between the kinds is in the kind. */
+ * The object of each such type begins with `struct cmpy_queue_calls`, its tp_new says of which kind it is, and its
+ * table of methods names the functions below. What differs between the kinds is in the kind. */
 #ifndef CMP_PY_QUEUECALLS_H
 #define CMP_PY_QUEUECALLS_H
 
@@ -12,8 +12,8 @@ struct cmpy_queue_calls;
 
 struct cmpy_queue_kind {
     struct cmpy_signature put, put_nowait; /* which name the object as the type's documentation does */
-    /* Whether this process may put and get; whether it may ask and settle accounts; and ask for emptiness. 0, or -1 with
-     * an exception. Where they say 0 there is a channel. */
+    /* Whether this process may put and get; whether it may ask and settle accounts; and ask for emptiness. 0, or -1
+     * with an exception. Where they say 0 there is a channel. */
     int (*check_usable)(struct cmpy_queue_calls *self);
     int (*check_present)(struct cmpy_queue_calls *self);
     int (*check_readable)(struct cmpy_queue_calls *self);

@@ -14,7 +14,8 @@ static PyObject *reducer_of_proxies(PyObject *self, PyObject *type)
 {
     if (carriage_now == NULL || !PyType_Check(type)) return NULL;
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    if (state->proxy_type == NULL || !PyType_IsSubtype((PyTypeObject *)type, (PyTypeObject *)state->proxy_type)) return NULL;
+    if (state->proxy_type == NULL) return NULL;
+    if (!PyType_IsSubtype((PyTypeObject *)type, (PyTypeObject *)state->proxy_type)) return NULL;
     carriage_now->nproxies++;
     return state->proxy_reducer;
 }

@@ -13,9 +13,9 @@ int cmpy_reducers_add(PyObject *module);
 /* Whether a reducer is registered for `type`, which pickle would ask first: 1, 0, or -1 with an exception. */
 int cmpy_reducers_has(struct cmpy_state *state, PyTypeObject *type);
 
-/* Between begin and end, what this thread pickles goes into a queue of a manager's. A proxy in there has to keep its referent
- * alive though its owner drops it: it is reduced by the reducer that cmp.proxies gave for this. `put` tells cmp.proxies how
- * it ended. Keeps an exception that is set. */
+/* Between begin and end, what this thread pickles goes into a queue of a manager's. A proxy in there has to keep its
+ * referent alive though its owner drops it: it is reduced by the reducer that cmp.proxies gave for this. `put` tells
+ * cmp.proxies how it ended. Keeps an exception that is set. */
 struct cmpy_carriage {
     unsigned nproxies;
     struct cmpy_carriage *outer; /* of the put in which this one is made */

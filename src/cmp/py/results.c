@@ -144,8 +144,8 @@ MapResult *cmpy_map(struct cmpy_engine *engine, PyObject *pool, PyObject *functi
 {
     Py_ssize_t length = PyObject_Size(items);
     if (length < 0) return NULL;
-    MapResult *self = (MapResult *)result_new(engine->state->map_result_type, &map_kind, engine, pool, function, callback,
-                                              error_callback);
+    MapResult *self = (MapResult *)result_new(engine->state->map_result_type, &map_kind, engine, pool, function,
+                                              callback, error_callback);
     if (self == NULL) return NULL;
     struct cmpy_job *job = &self->result.job;
     job->feed = &self->feed;

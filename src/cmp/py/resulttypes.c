@@ -75,8 +75,8 @@ static PyObject *map_number_left(MapResult *self, void *unused)
 
 /* --- the objects --- */
 
-/* A class that is derived from one of these is the user's own: it stands for a result, or for several, and overrides what
- * it uses. No pool has made it, so it has no engine. Its constructor may call ours as it would the stdlib's. */
+/* A class that is derived from one of these is the user's own: it stands for a result, or for several, and overrides
+ * what it uses. No pool has made it, so it has no engine. Its constructor may call ours as it would the stdlib's. */
 static PyObject *result_new_alone(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
 {
     ApplyResult *self = (ApplyResult *)type->tp_alloc(type, 0);

@@ -92,8 +92,8 @@ static int start_one(struct cmpy_engine *engine, struct recruit *recruit)
         return -1;
     }
     Py_DECREF(started);
-    /* In the books before any other thread can look: who ends the pool meanwhile finds it there, and the supervisor, if it
-     * has ended by then, may take it off again. */
+    /* In the books before any other thread can look: who ends the pool meanwhile finds it there, and the supervisor, if
+     * it has ended by then, may take it off again. */
     recruit->process = NULL;
     *worker = (struct cmpy_worker){.process = Py_NewRef(process), .fd = -1};
     int code = PyList_Append(engine->pool_list, process);
@@ -179,7 +179,8 @@ static bool wants_workers(const struct cmpy_engine *engine)
 {
     if (engine->last_words != NULL || engine->pool_state == CMPY_POOL_TERMINATE) return false;
     /* A closed pool's workers leave when there is nothing to take. What is out then has its worker. */
-    return engine->pool_state == CMPY_POOL_RUN || PyList_GET_SIZE(engine->feeds) > 0 || cmp_queue_size(&engine->tasks) > 0;
+    return engine->pool_state == CMPY_POOL_RUN || PyList_GET_SIZE(engine->feeds) > 0
+        || cmp_queue_size(&engine->tasks) > 0;
 }
 
 /* Out of the books at once; out of Pool._pool to make room for another, as in the stdlib: the list of a pool that has

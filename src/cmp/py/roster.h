@@ -3,8 +3,8 @@
  * A worker that ends before its initializer is done is barren. One such death is replaced at once, like any other;
  * several in a row are braked (10 ms, doubled, up to half a second), and when CMPY_BARREN_LIMIT in a row, or twice the
  * size of the pool if that is more, have died and no worker is ready, the pool gives up: all that is out, and all that
- * comes, fails with WorkerLostError saying so. Deaths by SIGKILL and SIGTERM, which may have come from outside, take six
- * times as many. */
+ * comes, fails with WorkerLostError saying so. Deaths by SIGKILL and SIGTERM, which may have come from outside, take
+ * six times as many. */
 #ifndef CMP_PY_ROSTER_H
 #define CMP_PY_ROSTER_H
 

@@ -194,9 +194,9 @@ static void bury(void)
     }
 }
 
-/* Asks the workers of pools that nobody waits for, but where results come thick, so that many are taken at a time, or lie
- * where this process cannot map them. False: something is there already. Where nothing is out or somebody waits, whoever
- * gives work or stops waiting asks (cmpy_supervisor_want). */
+/* Asks the workers of pools that nobody waits for, but where results come thick, so that many are taken at a time, or
+ * lie where this process cannot map them. False: something is there already. Where nothing is out or somebody waits,
+ * whoever gives work or stops waiting asks (cmpy_supervisor_want). */
 static bool listen(int64_t *again_ns)
 {
     int64_t now_ns = cmp_now_ns();
@@ -288,7 +288,8 @@ static PyObject *be_server(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(igno
 }
 
 static PyMethodDef functions[] = {
-    {"_be_server", be_server, METH_NOARGS, "This process is a fork server: it hears of its children's ends, and they of its."},
+    {"_be_server", be_server, METH_NOARGS,
+     "This process is a fork server: it hears of its children's ends, and they of its."},
     {"_supervise", supervise, METH_O, "The thread that looks after this process's pools."},
     {NULL, NULL, 0, NULL},
 };

@@ -2,7 +2,8 @@
 
 int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *function, PyObject *argument)
 {
-    PyObject *type = PyDict_GetItemString(state->threading_globals, "Thread"), *thread = NULL, *started = NULL; /* borrowed */
+    PyObject *type = PyDict_GetItemString(state->threading_globals, "Thread"); /* borrowed */
+    PyObject *thread = NULL, *started = NULL;
     PyObject *keywords = type == NULL ? NULL : Py_BuildValue("{sssOs(O)sO}", "name", name, "target", function, "args",
                                                              argument, "daemon", Py_True);
     PyObject *none = PyTuple_New(0);

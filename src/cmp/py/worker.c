@@ -143,8 +143,8 @@ static int encode_outcome(struct cmpy_state *state, struct cmpy_sink *sink, PyOb
     return code == 0 ? cmpy_encode(state, sink, result) : code;
 }
 
-/* What was to be sent cannot be: says so instead. Of what there is no room for, the text that shows it would need the more:
- * then its type has to do. */
+/* What was to be sent cannot be: says so instead. Of what there is no room for, the text that shows it would need the
+ * more: then its type has to do. */
 static int encode_failure(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *unsent, bool briefly)
 {
     PyObject *why = cmpy_exception_take();
@@ -191,8 +191,8 @@ static bool tell(const struct cmpy_engine *engine)
     return hears;
 }
 
-/* Publishes result or error (exactly one is given), come what may. 1: done; 0: and this worker is to leave; -1: not even a
- * failure could be told; the claim stands, and the parent learns from this worker's end. */
+/* Publishes result or error (exactly one is given), come what may. 1: done; 0: and this worker is to leave; -1: not
+ * even a failure could be told; the claim stands, and the parent learns from this worker's end. */
 static int answer(struct job *job, PyObject *result, PyObject *error)
 {
     struct cmpy_state *state = job->engine->state;

@@ -16,7 +16,8 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* The block at ref and its size, read once and checked. 0; -EBADMSG: none is there; -ENOMEM, -EBADF as cmp_extent_map. */
+/* The block at ref and its size, read once and checked. 0; -EBADMSG: none is there; -ENOMEM, -EBADF as
+ * cmp_extent_map. */
 static int look_up(struct cmp_segment *segment, cmp_ref ref, struct cmp_block_shm **found, uint64_t *size)
 {
     uint32_t number = (uint32_t)(ref >> CMP_REF_BITS);

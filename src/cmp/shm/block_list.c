@@ -46,8 +46,8 @@ static void list(struct cmp_blocks_shm *blocks, cmp_ref ref, struct cmp_block_sh
     cmp_store(head, ref, relaxed, "block.list");
 }
 
-/* The next returned block becomes FREE and leaves the stack: 1; 0: there is none; as cmp_block_reach if there is one that
- * cannot be seen from here (RLIMIT_AS): another process will settle it, and those beneath. */
+/* The next returned block becomes FREE and leaves the stack: 1; 0: there is none; as cmp_block_reach if there is one
+ * that cannot be seen from here (RLIMIT_AS): another process will settle it, and those beneath. */
 static int unstack(struct cmp_segment *segment, cmp_ref *ref, struct cmp_block_shm **block)
 {
     struct cmp_blocks_shm *blocks = cmp_block_books(segment);
@@ -127,7 +127,8 @@ static void repair(struct cmp_segment *segment)
 static int locked(struct cmp_segment *segment, int code)
 {
     struct cmp_blocks_shm *blocks = cmp_block_books(segment);
-    if (code == 0 && cmp_load(&blocks->broken, relaxed) != 0) repair(segment); /* relaxed: changes under this lock only */
+    /* Relaxed: it changes under this lock only. */
+    if (code == 0 && cmp_load(&blocks->broken, relaxed) != 0) repair(segment);
     if (code != -EOWNERDEAD) return code;
     repair(segment);
     (void)cmp_rmw(fetch_add, &segment->shm->repairs, 1, relaxed, "segment.repairs");

@@ -187,8 +187,8 @@ int32_t cmp_members_pid(struct cmp_members *members, cmp_owner owner)
 cmp_owner cmp_members_at(struct cmp_members *members, uint32_t slot)
 {
     if (slot >= members->nslots) return 0;
-    /* Before `who`: if that member leaves meanwhile this names one that was, never one that is yet to come. Acquire keeps
-     * the two loads in order. */
+    /* Before `who`: if that member leaves meanwhile this names one that was, never one that is yet to come. Acquire
+     * keeps the two loads in order. */
     uint32_t generation = cmp_load(&members->shm->slots[slot].generation, acquire);
     return cmp_load(&members->shm->slots[slot].who, acquire) == 0 ? 0 : make_owner(slot, generation);
 }

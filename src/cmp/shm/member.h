@@ -6,9 +6,10 @@
  * stores raises the generation once more at the next sweep, which is harmless.
  *
  * A member is dead when its pidfd polls readable, or no process has that pid, or pid and start time disagree; an
- * unreaped zombie is dead, a process whose first thread has ended is not. Where no descriptor is left to ask with, it counts as alive until the next look.
- * A forked child is a new member: handles notice by cmp_fork_epoch() (os/forkepoch.h) and join again. One that was forked
- * into a pid namespace of its own stays nameless, and takes nobody for dead. */
+ * unreaped zombie is dead, a process whose first thread has ended is not. Where no descriptor is left to ask with, it
+ * counts as alive until the next look. A forked child is a new member: handles notice by cmp_fork_epoch()
+ * (os/forkepoch.h) and join again. One that was forked into a pid namespace of its own stays nameless, and takes nobody
+ * for dead. */
 #ifndef CMP_SHM_MEMBER_H
 #define CMP_SHM_MEMBER_H
 

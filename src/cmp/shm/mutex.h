@@ -26,8 +26,8 @@ int cmp_mutex_try(struct cmp_mutex *mutex);
  * its deadline and its signals and call again. */
 int cmp_mutex_lock_slice(struct cmp_mutex *mutex);
 
-/* 0, -EOWNERDEAD, or -EINTR after some slices: the holder stands still (SIGSTOP), so it is time that the caller's caller
- * looks at its deadline and its signals. */
+/* 0, -EOWNERDEAD, or -EINTR after some slices: the holder stands still (SIGSTOP), so it is time that the caller's
+ * caller looks at its deadline and its signals. */
 int cmp_mutex_lock_patiently(struct cmp_mutex *mutex);
 
 /* 0 or -EOWNERDEAD: slice after slice, for callers that have neither deadline nor signals to look at (tests). */

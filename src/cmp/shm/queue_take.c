@@ -114,8 +114,8 @@ static int pass_damage(struct taking *t)
     return -EBADMSG;
 }
 
-/* What is at the head and cannot be read is damage, to be passed, only if it was seen: -EUCLEAN. A process that cannot map
- * the extent leaves everything as it is, for others and for later. */
+/* What is at the head and cannot be read is damage, to be passed, only if it was seen: -EUCLEAN. A process that cannot
+ * map the extent leaves everything as it is, for others and for later. */
 static int unreadable(int code)
 {
     return code == -EBADMSG ? -EUCLEAN : code;

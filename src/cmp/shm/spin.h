@@ -8,11 +8,11 @@
  * vain (the other side computes, or has no processor to run on). Where nothing was answered within any spin for long,
  * short ones are left out too: with more processes than processors they only keep the other side from running.
  *
- * Where both share one processor, no spin can succeed, but giving way can: sched_yield() lets the other side run at once,
- * and two of them make a round trip in half the time of two sleeps and two wake-ups. While that succeeds, waiters give
- * way and do nothing else. It is the right thing for exactly two: a third process that computes takes its whole time
- * slice when it is given way to, where a sleeper that is woken would have been let in before it. So after a slow one
- * nobody gives way for as long as it took, and if that happens again and again, for some hundred times as long. */
+ * Where both share one processor, no spin can succeed, but giving way can: sched_yield() lets the other side run at
+ * once, and two of them make a round trip in half the time of two sleeps and two wake-ups. While that succeeds, waiters
+ * give way and do nothing else. It is the right thing for exactly two: a third process that computes takes its whole
+ * time slice when it is given way to, where a sleeper that is woken would have been let in before it. So after a slow
+ * one nobody gives way for as long as it took, and if that happens again and again, for some hundred times as long. */
 #ifndef CMP_SHM_SPIN_H
 #define CMP_SHM_SPIN_H
 
