@@ -231,7 +231,7 @@ def _tell(proxy: BaseProxy, what: str) -> bool:
             dispatch(conn, None, what, (proxy._id,))
         finally:
             conn.close()
-    except (OSError, EOFError):
+    except (OSError, EOFError, _stdlib_context.AuthenticationError):
         return False
     except _stdlib.RemoteError as error:
         util.debug("%s: %s", what, error)

@@ -211,7 +211,8 @@ def test_interrupt_sends_sigint(capfd):
 
     def child():
         writer.send("ready")
-        signal.pause()
+        while True:  # a signal just before pause() would interrupt nothing
+            time.sleep(0.05)
 
     process = cmp.Process(target=child)
     process.start()
