@@ -4,7 +4,7 @@
 
 FOLDER is src/cmp unless given. Includes point down only (os <- shm <- py), by full path from src/cmp; only py/ sees
 Python.h, and there it comes first, by way of state.h or itself; a header's guard is CMP_<LAYER>_<NOUN>_H; each header
-compiles by itself.
+compiles by itself; no line is longer than 120 characters.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "src" / "cmp").resolve()
 LAYERS = ["os", "shm", "py"]  # each may include itself and what stands before it
+WIDTH = 120
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
@@ -67,8 +68,13 @@ def compile_faults(path: Path) -> list[str]:
     return [] if done.returncode == 0 else ["does not compile alone: " + done.stderr.strip().splitlines()[0]]
 
 
+def width_faults(path: Path) -> list[str]:
+    lines = enumerate(path.read_text().splitlines(), 1)
+    return [f"line {number} is longer than {WIDTH}" for number, line in lines if len(line) > WIDTH]
+
+
 def faults_of(path: Path) -> list[str]:
-    faults = include_faults(path)
+    faults = include_faults(path) + width_faults(path)
     if path.suffix == ".h":
         faults += guard_faults(path) + compile_faults(path)
     else:

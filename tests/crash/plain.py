@@ -1,4 +1,4 @@
-"""Queues and locks by themselves: a producer, a consumer, or one who uses locks of every kind is killed at every store."""
+"""Queues and locks by themselves: a producer, a consumer, or one who uses all kinds of locks, killed at every store."""
 
 from __future__ import annotations
 

@@ -291,8 +291,8 @@ REPEATED = {
     managers: 2,
     interrupts: 10,
 }
-# A million messages, a hundred thousand tasks in one pool and as many workers of one task each, ten thousand processes, a
-# thousand pools.
+# A million messages, a hundred thousand tasks in one pool and as many workers of one task each, ten thousand processes,
+# a thousand pools.
 FULL = {messages: 250_000, tasks_of: 7000, one_task_workers: 100_000, processes: 10_000, pools: 1000}
 # Of what a process, pool or manager itself writes down in the stdlib's books, a little stays.
 GENEROUS = growth.Allowance(blocks=2, c_kib=0.3, resident_kib=8)

@@ -109,7 +109,7 @@ def results_without_address_space() -> None:
 
 
 def death_of_who_answered_out_of_sight() -> None:
-    """A result is published and its worker killed while the parent cannot see it: the task has its result, not a loss."""
+    """A result is published and its worker killed while the parent cannot see it: the task has its result, no loss."""
     with cmp.Pool(1) as pool:
         worker = pool.apply(os.getpid)
         leave_address_space(8 * MIB)

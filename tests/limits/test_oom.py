@@ -1,4 +1,4 @@
-"""The kernel's out-of-memory killer, in a control group of our own: a SIGKILL like others, and not met by a mere put."""
+"""The kernel's out-of-memory killer, in a control group of our own: a SIGKILL like others, not met by a mere put."""
 
 from __future__ import annotations
 

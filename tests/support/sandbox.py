@@ -1,4 +1,4 @@
-"""A sandbox that does not know some system calls: a seccomp filter, for the rest of this process's life and its children's."""
+"""A sandbox that does not know some system calls: a seccomp filter, for this process's life and its children's."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def need() -> None:
 
 
 def refuse(error: int, *calls: str) -> None:
-    """From here on these calls fail with the errno, in every thread that is started later, in every child and program."""
+    """From here on these calls fail with the errno, in every thread that is started later, every child and program."""
     machine = _MACHINES[platform.machine()]
     code = [struct.pack("HBBI", _LOAD, 0, 0, 0)]  # the number of the call
     for i, call in enumerate(calls):

@@ -148,7 +148,8 @@ def ends(manager: Manager, how: str) -> None:
     if how == "shutdown":
         manager.shutdown()
         return
-    for sign in {"kill": [signal.SIGKILL], "stop and kill": [signal.SIGSTOP, signal.SIGKILL], "term": [signal.SIGTERM]}[how]:
+    signals = {"kill": [signal.SIGKILL], "stop and kill": [signal.SIGSTOP, signal.SIGKILL], "term": [signal.SIGTERM]}
+    for sign in signals[how]:
         os.kill(pid, sign)
 
 

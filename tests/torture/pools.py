@@ -122,7 +122,7 @@ def workers(arena: Arena, kills_a_round: int = KILLS_A_ROUND) -> None:
 
 
 def workers_started_by(method: str, arena: Arena) -> None:
-    """The same with workers that are programs of their own, or a fork server's children; they take longer to replace."""
+    """The same with workers that are programs of their own, or a fork server's children, which take longer."""
     arena.context, Words.named = cmp.get_context(method), True
     try:
         workers(arena, KILLS_A_SPAWNED_ROUND)

@@ -1,4 +1,4 @@
-"""Threads that use everything at once while their process forks; Ctrl-C in, and the interpreter's end with, every call."""
+"""Threads that use everything while their process forks; Ctrl-C in, and the interpreter's end with, every call."""
 
 from __future__ import annotations
 

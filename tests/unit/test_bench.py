@@ -18,7 +18,9 @@ def load_bench() -> None:
     """Makes `bench` importable without putting the clone's root, and with it its cmp, on the path."""
     if "bench" not in sys.modules:
         folder = ROOT / "bench"
-        spec = importlib.util.spec_from_file_location("bench", folder / "__init__.py", submodule_search_locations=[str(folder)])
+        spec = importlib.util.spec_from_file_location(
+            "bench", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
         sys.modules["bench"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["bench"])
 
@@ -78,8 +80,8 @@ def test_measurement_of_an_absent_name_is_absent_and_not_failed():
 
 def test_run_prints_and_writes_what_it_measured(tmp_path):
     out = tmp_path / "bench.json"
-    command = [sys.executable, str(ROOT / "bench" / "run.py"), "--quick", "--against", "stdlib,stdlib", "--rows", "put\\+get in one",
-               "--json", str(out)]
+    command = [sys.executable, str(ROOT / "bench" / "run.py"), "--quick", "--against", "stdlib,stdlib",
+               "--rows", "put\\+get in one", "--json", str(out)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert "queue: put+get in one process" in done.stdout
@@ -121,7 +123,8 @@ def test_check_calls_slower_only_what_every_pair_agrees_on():
 
 
 def test_instructions_of_callees_and_of_waiting_are_not_counted():
-    profile = "\n".join(["fn=(1) work", "10 5", "calls=2 20", "10 900", "+1 7", "fn=(2) cmp_spin_wait", "5 1000", "fn=(1)", "3 1"])
+    lines = ["fn=(1) work", "10 5", "calls=2 20", "10 900", "+1 7", "fn=(2) cmp_spin_wait", "5 1000", "fn=(1)", "3 1"]
+    profile = "\n".join(lines)
     assert instructions.own_cost(profile) == 13
 
 

@@ -12,8 +12,9 @@ from support.graphs import Plain, graph
 from cmp._core import _decode, _encode
 
 # The tags of src/cmp/py/wire.h.
-(NONE, FALSE, TRUE, INT1, INT2, INT4, INT8, INT_BIG, FLOAT, STR_ASCII, STR_UCS1, STR_UCS2, STR_UCS4, NAME, BYTES, TUPLE,
- LIST, DICT, SET, FROZENSET, LIST_INTS, TUPLE_INTS, LIST_FLOATS, TUPLE_FLOATS, REF, GLOBAL, PICKLE, INSTANCE) = range(1, 29)
+(NONE, FALSE, TRUE, INT1, INT2, INT4, INT8, INT_BIG, FLOAT, STR_ASCII, STR_UCS1, STR_UCS2, STR_UCS4, NAME, BYTES,
+ TUPLE, LIST, DICT, SET, FROZENSET, LIST_INTS, TUPLE_INTS, LIST_FLOATS, TUPLE_FLOATS, REF, GLOBAL, PICKLE,
+ INSTANCE) = range(1, 29)
 MARK = 0x80
 PLAIN_CLASS = _encode(Plain(1))[:2 + 1 + 14 + 1 + 5]  # an instance, up to its attributes
 HUGE = [254, 2**16, 2**31, 2**32 - 1, 2**32, 2**40, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1]

@@ -191,7 +191,8 @@ class SlottedPoint:
 
 @pytest.mark.parametrize("value", [
     Slots(), SlotsAndDict(), Getstate(), Reduce(), ReduceEx(), Newargs(), NewargsEx(), Getattr(), Getattribute(),
-    Pretends(), Abstract(), Colour.RED, Error("text"), Mapping(k=1), Sequence([1]), Number(5), Pair(1, 2), SlottedPoint(),
+    Pretends(), Abstract(), Colour.RED, Error("text"), Mapping(k=1), Sequence([1]), Number(5), Pair(1, 2),
+    SlottedPoint(),
     types.SimpleNamespace(a=1), Box[int](1), weakref.WeakValueDictionary,
 ], ids=lambda value: type(value).__name__)
 def test_whoever_has_a_say_in_its_pickling_is_asked(value):

@@ -157,7 +157,8 @@ multiprocessing.util.Finalize(None, print, ("exit duties",), exitpriority=1)
 def test_callbacks_registered_before_the_import_come_before_the_exit_duties():
     orders = [
         subprocess.run(
-            [sys.executable, *way, "-c", EXIT_ORDER], capture_output=True, text=True, env=child_environment(), check=True
+            [sys.executable, *way, "-c", EXIT_ORDER],
+            capture_output=True, text=True, env=child_environment(), check=True,
         ).stdout.splitlines()
         for way in ((), ("-m", "cmp"))
     ]

@@ -1,4 +1,4 @@
-"""A manager that dies, stands still or starts anew; clients that do: whoever waits is told, and nothing stays behind."""
+"""A manager that dies, stands still or starts anew; clients that do: whoever waits is told, and nothing stays."""
 
 from __future__ import annotations
 
@@ -111,7 +111,11 @@ WAITS = {
     "a registered object": lambda m: m.Slow().wait,
     "a registered queue.Queue": lambda m: m.PlainQueue().get,
 }
-DEATHS = {"SIGKILL": [signal.SIGKILL], "stopped, then SIGKILL": [signal.SIGSTOP, signal.SIGKILL], "SIGTERM": [signal.SIGTERM]}
+DEATHS = {
+    "SIGKILL": [signal.SIGKILL],
+    "stopped, then SIGKILL": [signal.SIGSTOP, signal.SIGKILL],
+    "SIGTERM": [signal.SIGTERM],
+}
 
 
 @pytest.mark.parametrize("address", [None, ("127.0.0.1", 0)], ids=["unix", "tcp"])

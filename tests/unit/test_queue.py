@@ -340,7 +340,9 @@ def announce_in_vain(queue) -> None:
     assert wait([queue._reader], 0)
 
 
-@pytest.mark.parametrize("look", [lambda q: q.empty(), lambda q: not q._reader.poll(), lambda q: raises_empty(q.get_nowait)])
+@pytest.mark.parametrize(
+    "look", [lambda q: q.empty(), lambda q: not q._reader.poll(), lambda q: raises_empty(q.get_nowait)]
+)
 def test_whoever_waits_for_the_descriptor_and_looks_in_vain_can_wait_again(look):
     queue = cmp.Queue()
     announce_in_vain(queue)

@@ -48,6 +48,7 @@ def test_sources_keep_the_rules(tool: str) -> None:
         ("layers.py", "shm/mutex.c", "#include <Python.h>\n", "only py/ includes Python.h"),
         ("layers.py", "shm/mutex.h", "no_such_type cmp_nonsense(void);\n", "does not compile alone"),
         ("layers.py", "os/clock.c", '#include "os/no_such.h"\n', "does not exist"),
+        ("layers.py", "os/clock.c", "/*" + "*" * 118 + "/\n", "is longer than 120"),
         ("raw_atomics.py", "shm/mutex.c", "void f(_Atomic int *w) { atomic_store(w, 1); }\n", "raw atomic_store"),
         ("raw_atomics.py", "shm/mutex.c", "void f(int *w) { __atomic_add_fetch(w, 1, 0); }\n", "raw __atomic_add"),
         ("raw_atomics.py", "shm/member.c", "void f(struct cmp_member_shm *s) { s->who = 0; }\n", "plain store"),
