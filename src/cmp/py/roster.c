@@ -14,6 +14,7 @@
 #define FIRST_BRAKE_NS (10 * CMP_MS)
 #define LAST_BRAKE_NS (500 * CMP_MS)
 #define KILLED_PATIENCE 6
+#define UNKNOWN_END 255 /* of who was reaped by others, or ended with its fork server */
 #define LOOK_AGAIN_NS (20 * CMP_MS)
 
 /* --- starting --- */
@@ -220,8 +221,9 @@ static void brake(struct cmpy_engine *engine, int exitcode)
 {
     unsigned size = engine->nprocesses < INT_MAX / 2 ? (unsigned)engine->nprocesses : INT_MAX / 2;
     unsigned limit = 2 * size > CMPY_BARREN_LIMIT ? 2 * size : CMPY_BARREN_LIMIT;
-    /* Somebody outside who kills at random hits starting workers too: the more so where a start takes long. */
-    if (exitcode == -SIGKILL || exitcode == -SIGTERM) limit *= KILLED_PATIENCE;
+    /* Somebody outside who kills at random hits starting workers too: the more so where a start takes long, and several at
+     * once where it was their fork server. */
+    if (exitcode == -SIGKILL || exitcode == -SIGTERM || exitcode == UNKNOWN_END) limit *= KILLED_PATIENCE;
     engine->barren++;
     if (engine->barren >= limit && !someone_is_ready(engine)) {
         give_up(engine, "its workers die one after the other before their initializer is done", exitcode);
