@@ -158,14 +158,7 @@ def test_callbacks_registered_before_the_import_come_before_the_exit_duties():
     orders = [
         subprocess.run(
             [sys.executable, *way, "-c", EXIT_ORDER],
-<<<<<<< Updated upstream
             capture_output=True, text=True, env=child_environment(), check=True,
-=======
-            capture_output=True,
-            text=True,
-            env=child_environment(),
-            check=True,
->>>>>>> Stashed changes
         ).stdout.splitlines()
         for way in ((), ("-m", "cmp"))
     ]
