@@ -140,14 +140,14 @@ def workers(arena: Arena, kills_a_round: int = KILLS_A_ROUND, kills_servers: boo
 
 
 def pass_over(unraisable) -> None:
-    """A pool's supervisor says so when it could not start a worker, and tries again; where servers are killed it cannot."""
+    """A pool's supervisor says so when it could not start a worker, as where servers are killed, and tries again."""
     if not isinstance(unraisable.exc_value, (EOFError, ConnectionError)):
         sys.__unraisablehook__(unraisable)
 
 
 def workers_started_by(method: str, arena: Arena) -> None:
-    """The same with workers that are programs of their own, or a fork server's children, which take longer. Fork servers
-    are killed, too."""
+    """The same with workers that are programs of their own, or a fork server's children, which take longer. Fork
+    servers are killed, too."""
     arena.context, Words.named = cmp.get_context(method), True
     sys.unraisablehook = pass_over
     try:

@@ -221,8 +221,8 @@ static void brake(struct cmpy_engine *engine, int exitcode)
 {
     unsigned size = engine->nprocesses < INT_MAX / 2 ? (unsigned)engine->nprocesses : INT_MAX / 2;
     unsigned limit = 2 * size > CMPY_BARREN_LIMIT ? 2 * size : CMPY_BARREN_LIMIT;
-    /* Somebody outside who kills at random hits starting workers too: the more so where a start takes long, and several at
-     * once where it was their fork server. */
+    /* Somebody outside who kills at random hits starting workers too: the more so where a start takes long, and several
+     * at once where it was their fork server. */
     if (exitcode == -SIGKILL || exitcode == -SIGTERM || exitcode == UNKNOWN_END) limit *= KILLED_PATIENCE;
     engine->barren++;
     if (engine->barren >= limit && !someone_is_ready(engine)) {
