@@ -68,12 +68,3 @@ int cmp_memfd_write(int fd, uint64_t offset, const void *bytes, uint64_t size)
     errno = saved;
     return code;
 }
-
-int cmp_memfd_punch(int fd, uint64_t offset, uint64_t size)
-{
-    int saved = errno, code;
-    do code = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size) < 0 ? -errno : 0;
-    while (code == -EINTR);
-    errno = saved;
-    return code;
-}

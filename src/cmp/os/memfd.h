@@ -19,7 +19,4 @@ int cmp_memfd_grow(int fd, uint64_t size);
  * have been written. */
 int cmp_memfd_write(int fd, uint64_t offset, const void *bytes, uint64_t size);
 
-/* Gives the pages of a range back to the kernel; they read as zeros afterwards. */
-int cmp_memfd_punch(int fd, uint64_t offset, uint64_t size);
-
 #endif

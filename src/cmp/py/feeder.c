@@ -15,7 +15,8 @@ static struct {
 
 /* --- tasks as bytes --- */
 
-bool cmpy_is_by_name(PyObject *function)
+/* Is what names this function shared anyway, so that it may be encoded by itself? */
+static bool is_by_name(PyObject *function)
 {
     if (PyFunction_Check(function) || Py_IS_TYPE(function, &PyType_Type)) return true;
     if (!PyCFunction_CheckExact(function)) return false;
@@ -26,7 +27,7 @@ bool cmpy_is_by_name(PyObject *function)
 int cmpy_task_encode(struct cmpy_state *state, struct cmpy_sink *sink, enum cmpy_task_kind kind, PyObject *function,
                      PyObject *arguments, PyObject *keywords)
 {
-    struct cmpy_task_header header = {.kind = (uint16_t)kind, .joint = !cmpy_is_by_name(function)};
+    struct cmpy_task_header header = {.kind = (uint16_t)kind, .joint = !is_by_name(function)};
     if (cmpy_sink_raw(sink, &header, sizeof header) < 0) return -1;
     if (!header.joint) {
         if (cmpy_encode(state, sink, function) < 0 || cmpy_encode(state, sink, arguments) < 0) return -1;
@@ -63,7 +64,7 @@ static int encode_fed(struct cmpy_state *state, struct cmpy_sink *sink, struct c
 /* The function's bytes, for a feed's tasks to share. A function that does not pickle fails each task by itself. */
 static PyObject *encode_function(struct cmpy_state *state, PyObject *function)
 {
-    if (!cmpy_is_by_name(function)) return NULL;
+    if (!is_by_name(function)) return NULL;
     struct cmpy_sink sink;
     PyObject *encoded = NULL;
     cmpy_sink_init(&sink);
@@ -160,7 +161,9 @@ static void submit(struct cmpy_job *job, struct cmpy_feed *feed, PyObject *argum
     cmpy_sink_clear(&sink);
 }
 
-void cmpy_feed_run(struct cmpy_job *job, struct cmpy_feed *feed)
+/* Submits tasks while there is room; at the end of the iterable the job learns its length. Never raises: exceptions
+ * become outcomes. */
+static void feed_some(struct cmpy_job *job, struct cmpy_feed *feed)
 {
     struct cmpy_engine *engine = job->engine;
     if (feed->busy) return;
@@ -199,7 +202,7 @@ int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job)
 {
     if (PyList_Append(engine->feeds, (PyObject *)job) < 0) return -1;
     if (job->feed->harmless) {
-        cmpy_feed_run(job, job->feed);
+        feed_some(job, job->feed);
         return 0;
     }
     struct cmpy_state *state = engine->state;
@@ -217,7 +220,7 @@ void cmpy_feed_advance(struct cmpy_job *job)
     if (feed->iterator == NULL || feed->busy) return;
     /* In bulk, unless the user asked for few. */
     if (feed->buffersize == 0 && feed->next - feed->arrived > CMPY_FEED_WINDOW / 2) return;
-    if (feed->harmless) cmpy_feed_run(job, feed);
+    if (feed->harmless) feed_some(job, feed);
     else kick();
 }
 
@@ -226,7 +229,7 @@ void cmpy_feeds_advance(struct cmpy_engine *engine)
     for (Py_ssize_t i = PyList_GET_SIZE(engine->feeds); i-- > 0;) {
         if (i >= PyList_GET_SIZE(engine->feeds)) continue;
         struct cmpy_job *job = (struct cmpy_job *)Py_NewRef(PyList_GET_ITEM(engine->feeds, i));
-        if (job->feed->harmless) cmpy_feed_run(job, job->feed);
+        if (job->feed->harmless) feed_some(job, job->feed);
         else kick();
         Py_DECREF(job);
     }
@@ -265,7 +268,7 @@ static PyObject *feed(PyObject *module, PyObject *argument)
     struct cmpy_job *job = (struct cmpy_job *)argument;
     while (job->feed->iterator != NULL) {
         struct listening l = {cmp_load(&feeder.kicks, relaxed)};
-        cmpy_feed_run(job, job->feed);
+        feed_some(job, job->feed);
         if (job->feed->iterator != NULL) (void)cmpy_wait(listen_call, &l, CMPY_FOREVER);
     }
     Py_RETURN_NONE;

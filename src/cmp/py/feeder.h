@@ -52,12 +52,7 @@ int cmpy_feed_begin(struct cmpy_state *state, struct cmpy_feed *feed, PyObject *
 /* Encodes a task. -1 with an exception. */
 int cmpy_task_encode(struct cmpy_state *state, struct cmpy_sink *sink, enum cmpy_task_kind kind, PyObject *function,
                      PyObject *arguments, PyObject *keywords);
-/* Is what names this function shared anyway, so that it may be encoded by itself? */
-bool cmpy_is_by_name(PyObject *function);
 
-/* Submits tasks while there is room; at the end of the iterable the job learns its length. Never raises: exceptions
- * become outcomes. */
-void cmpy_feed_run(struct cmpy_job *job, struct cmpy_feed *feed);
 /* Lists the job as being fed and begins. -1 with an exception. */
 int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job);
 /* Feeds what is harmless, and wakes the feeder threads for the rest. */

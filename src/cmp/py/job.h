@@ -49,7 +49,7 @@ void cmpy_job_begin(struct cmpy_job *job, const struct cmpy_job_kind *kind, stru
 void cmpy_job_set_callbacks(struct cmpy_job *job, PyObject *callback, PyObject *error_callback);
 /* The one that fits the outcome is called with it, an exception of it is reported. For kind->call_back. */
 void cmpy_job_call(struct cmpy_job *job, bool success, PyObject *value);
-/* All outcomes are there: done, or the supervisor's to call back. */
+/* All outcomes are there: done, or for the callbacks' thread to call back. */
 void cmpy_job_arrived(struct cmpy_job *job);
 /* Done: wakes whoever waits, lets go of pool and function. */
 void cmpy_job_finish(struct cmpy_job *job);

@@ -44,7 +44,7 @@
     X(forking_line)     /* py/fork.c's code object */ \
     X(forking_names)    /* and its names */ \
     X(fork_intent)      /* what tells the resource tracker of a fork, or None */ \
-    X(cradle_counter)   /* py/bootstrap.c: what the next child hangs up, see there */ \
+    X(cradle_counter)   /* py/cradle.c: what the next child hangs up, see there */ \
     X(cradle_children)  \
     X(cradle_parent)    \
     X(cradle_interrupt) /* what a signal handler raised between the fork and here, or NULL */ \

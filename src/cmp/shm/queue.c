@@ -56,15 +56,6 @@ int cmp_queue_attach(struct cmp_queue *queue, struct cmp_segment *segment, struc
     return 0;
 }
 
-void cmp_queue_detach(struct cmp_queue *queue)
-{
-    for (struct cmp_queue **at = &queue->segment->queues; *at != NULL; at = &(*at)->next) {
-        if (*at != queue) continue;
-        *at = queue->next;
-        return;
-    }
-}
-
 /* --- locks --- */
 
 /* The side after a dead holder. A robust mutex is either repaired or lost for ever, so where this process cannot do it

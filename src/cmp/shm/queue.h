@@ -53,8 +53,6 @@ int cmp_queue_attach(struct cmp_queue *queue, struct cmp_segment *segment, struc
 void cmp_queue_use_eventfd(struct cmp_queue *queue, int fd);
 /* Is the number still that eventfd? User code may have closed it and got it again for something else. */
 bool cmp_queue_owns_eventfd(const struct cmp_queue *queue);
-/* Takes the handle off the segment's list; the segment stays open. */
-void cmp_queue_detach(struct cmp_queue *queue);
 
 struct cmp_message {
     const struct iovec *parts; /* gathered into one record */
