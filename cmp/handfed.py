@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from multiprocessing import pool as _stdlib
 
-from ._core import IMapIterator, IMapUnorderedIterator, Pool
+from ._core import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult, Pool
 
 __all__ = ["open_up"]
 
@@ -67,8 +67,19 @@ def _check_running(self: Pool) -> None:
         raise ValueError("Pool not running")
 
 
+def _make_by_hand(kind: type) -> None:
+    """Has kind(...) give the standard library's object. Who makes a result himself, for a pool of his own with a
+    `_cache`, goes on to `_set` it. What is derived from ours stands for other results, and is made as it is."""
+    theirs = getattr(_stdlib, kind.__name__)
+    kind.__new__ = staticmethod(
+        lambda cls, *args, **keywords: theirs(*args, **keywords) if cls is kind else object.__new__(cls)
+    )
+
+
 def open_up() -> None:
     """Gives the classes what such functions use."""
+    _make_by_hand(ApplyResult)
+    _make_by_hand(MapResult)
     IMapIterator.__new__ = staticmethod(lambda cls, pool: _Unfed(pool, True))
     IMapUnorderedIterator.__new__ = staticmethod(lambda cls, pool: _Unfed(pool, False))
     Pool._check_running = _check_running

@@ -164,6 +164,22 @@ def test_result_may_stand_for_another_and_let_go_of_its_pool(mp, base):
     assert result.ready() and result._pool is None
 
 
+def test_results_may_be_made_and_set_by_hand(mp):
+    class Hub:  # what a result asks of its pool
+        def __init__(self):
+            self._cache = {}
+
+    hub, told = Hub(), []
+    result = mp.pool.ApplyResult(hub, told.append, None)
+    whole = mp.pool.MapResult(hub, 2, 4, told.append, None)
+    assert not result.ready() and set(hub._cache) == {result._job, whole._job}
+    hub._cache[result._job]._set(0, (True, "done"))
+    for at, part in enumerate(([1, 2], [3, 4])):
+        hub._cache[whole._job]._set(at, (True, part))
+    assert (result.get(0), whole.get(0), told) == ("done", [1, 2, 3, 4], ["done", [1, 2, 3, 4]])
+    assert hub._cache == {}
+
+
 def test_result_of_no_pool_tells_so():
     class Alone(cmp.pool.AsyncResult):
         def __init__(self):

@@ -77,13 +77,6 @@ static PyObject *map_number_left(MapResult *self, void *unused)
 
 /* A class that is derived from one of these is the user's own: it stands for a result, or for several, and overrides
  * what it uses. No pool has made it, so it has no engine. Its constructor may call ours as it would the stdlib's. */
-static PyObject *result_new_alone(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
-{
-    ApplyResult *self = (ApplyResult *)type->tp_alloc(type, 0);
-    if (self != NULL) self->last = &self->arrived;
-    return (PyObject *)self;
-}
-
 static int result_init(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
 {
     return 0;
@@ -171,7 +164,6 @@ PyDoc_STRVAR(apply_result_doc, "The result of a call that a pool makes, now or l
 
 static PyType_Slot result_slots[] = {
     {Py_tp_doc, (void *)apply_result_doc},
-    {Py_tp_new, result_new_alone},
     {Py_tp_init, result_init},
     {Py_tp_dealloc, result_dealloc},
     {Py_tp_traverse, result_traverse},
