@@ -605,3 +605,14 @@ def test_idle_waiter_costs_next_to_nothing(q):
 def cpu_ticks(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def test_inspection_holds_what_it_inspects():
+    class Fleeting:
+        @property
+        def _reader(self):
+            return cmp.Queue()._reader
+
+    for _ in range(20):
+        assert cmp._core._health(Fleeting(), sweep=True)["whole"]
+        assert cmp._core._holders(Fleeting()) == [0] * 5

@@ -129,20 +129,28 @@ static bool has_cell(struct cmpy_state *state, PyObject *object)
     return false;
 }
 
-/* Of a queue by its `_reader`, of a pool's engine: its tasks'. NULL with an exception. */
-static struct cmp_queue *queue_of(struct cmpy_state *state, PyObject *object)
+/* Of a queue by its `_reader`, of a pool's engine: its tasks'. It is there as long as *keeper, a new reference. NULL with
+ * an exception. */
+static struct cmp_queue *queue_of(struct cmpy_state *state, PyObject *object, PyObject **keeper)
 {
+    *keeper = NULL;
     if (PyObject_TypeCheck(object, (PyTypeObject *)state->engine_type)) {
         struct cmpy_engine *engine = (struct cmpy_engine *)object;
-        if (engine->open) return &engine->tasks;
-        PyErr_SetString(PyExc_ValueError, "the pool has ended");
-        return NULL;
+        if (!engine->open) {
+            PyErr_SetString(PyExc_ValueError, "the pool has ended");
+            return NULL;
+        }
+        *keeper = Py_NewRef(object);
+        return &engine->tasks;
     }
     PyObject *end = PyObject_GetAttrString(object, "_reader");
     if (end == NULL) return NULL;
     struct cmpy_channel *channel = cmpy_reader_channel(state, end);
-    Py_DECREF(end); /* `object` keeps the channel */
-    if (channel != NULL) return &channel->queue;
+    if (channel != NULL) {
+        *keeper = end;
+        return &channel->queue;
+    }
+    Py_DECREF(end);
     PyErr_Format(PyExc_TypeError, "%.100s is no queue or lock of cmp's", Py_TYPE(object)->tp_name);
     return NULL;
 }
@@ -165,8 +173,14 @@ static PyObject *health(PyObject *module, PyObject *args, PyObject *kwargs)
         struct cmpy_cell *self = (struct cmpy_cell *)object;
         return cmpy_cell_ready(self) ? health_of_cell(&self->cell, sweep != 0) : NULL;
     }
-    struct cmp_queue *queue = queue_of(state, object);
-    return queue == NULL ? NULL : health_of_queue(queue, sweep != 0);
+    PyObject *keeper;
+    struct cmp_queue *queue = queue_of(state, object, &keeper);
+    struct cmpy_engine *engine = keeper == object && queue != NULL ? (struct cmpy_engine *)object : NULL;
+    if (engine != NULL) engine->pins++; /* the pool may end meanwhile */
+    PyObject *found = queue == NULL ? NULL : health_of_queue(queue, sweep != 0);
+    if (engine != NULL) cmpy_engine_unpin(engine);
+    Py_XDECREF(keeper);
+    return found;
 }
 
 PyDoc_STRVAR(holders_doc,
@@ -175,8 +189,11 @@ PyDoc_STRVAR(holders_doc,
 
 static PyObject *holders(PyObject *module, PyObject *object)
 {
-    struct cmp_queue *queue = queue_of(cmpy_state_of_module(module), object);
-    return queue == NULL ? NULL : holders_of_queue(queue);
+    PyObject *keeper;
+    struct cmp_queue *queue = queue_of(cmpy_state_of_module(module), object, &keeper);
+    PyObject *found = queue == NULL ? NULL : holders_of_queue(queue);
+    Py_XDECREF(keeper);
+    return found;
 }
 
 PyDoc_STRVAR(claims_doc,
