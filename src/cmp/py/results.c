@@ -6,7 +6,6 @@
 #include "py/supervisor.h"
 #include "py/wait.h"
 
-
 /* --- arrival and opening --- */
 
 static void keep(ApplyResult *self, struct cmpy_parcel *parcel)
