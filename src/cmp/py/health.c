@@ -129,8 +129,8 @@ static bool has_cell(struct cmpy_state *state, PyObject *object)
     return false;
 }
 
-/* Of a queue by its `_reader`, of a pool's engine: its tasks'. It is there as long as *keeper, a new reference. NULL with
- * an exception. */
+/* Of a queue by its `_reader`, of a pool's engine: its tasks'. It is there as long as *keeper, a new reference. NULL
+ * with an exception. */
 static struct cmp_queue *queue_of(struct cmpy_state *state, PyObject *object, PyObject **keeper)
 {
     *keeper = NULL;
