@@ -139,7 +139,8 @@ def sleeps(pid):
     """The process is in a sleep of its own (not waiting for somebody), as far as the kernel tells."""
     try:
         with open(f"/proc/{pid}/wchan") as file:
-            return "nanosleep" in file.read()
+            where = file.read()
+            return "nanosleep" in where or "poll" in where  # the latter up to 3.10, which sleeps by select
     except FileNotFoundError:
         return True
 
