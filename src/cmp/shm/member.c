@@ -167,12 +167,15 @@ bool cmp_members_dead(struct cmp_members *members, cmp_owner owner)
     struct cmp_member_shm *slot = slot_of(members, owner);
     if (slot == NULL || is_foreign(members)) return false;
     uint64_t who = cmp_load(&slot->who, acquire);
-    /* Read after `who`: if it has not moved on, `who` was the owner's (vacate raises it first). */
-    if (cmp_load(&slot->generation, acquire) != (uint32_t)owner || who == 0) return true;
-    if (who == make_who(getpid(), cmp_procstat_own_start())) return false;
+    /* Read after `who`: if it has not moved on, `who` was the owner's (vacate raises it first), or that owner is yet to
+     * come: cmp_members_at met the slot between the two stores of vacate. */
+    if (cmp_load(&slot->generation, acquire) != (uint32_t)owner) return true;
+    if (who == 0 || who == make_who(getpid(), cmp_procstat_own_start())) return false;
     int saved = errno;
     bool dead = gone(who);
     errno = saved;
+    /* Who is gone and still there stored nothing more and never will. Who left first may have made room for the owner. */
+    if (dead && cmp_load(&slot->who, acquire) != who) dead = cmp_load(&slot->generation, acquire) != (uint32_t)owner;
     return dead;
 }
 
@@ -187,8 +190,8 @@ int32_t cmp_members_pid(struct cmp_members *members, cmp_owner owner)
 cmp_owner cmp_members_at(struct cmp_members *members, uint32_t slot)
 {
     if (slot >= members->nslots) return 0;
-    /* Before `who`: if that member leaves meanwhile this names one that was, never one that is yet to come. Acquire
-     * keeps the two loads in order. */
+    /* Before `who`: if that member leaves meanwhile this names one that was; between the stores of vacate, one that is
+     * yet to come and is not dead. Acquire keeps the two loads in order. */
     uint32_t generation = cmp_load(&members->shm->slots[slot].generation, acquire);
     return cmp_load(&members->shm->slots[slot].who, acquire) == 0 ? 0 : make_owner(slot, generation);
 }
