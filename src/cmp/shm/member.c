@@ -174,7 +174,7 @@ bool cmp_members_dead(struct cmp_members *members, cmp_owner owner)
     int saved = errno;
     bool dead = gone(who);
     errno = saved;
-    /* Who is gone and still there stored nothing more and never will. Who left first may have made room for the owner. */
+    /* Who is gone and still there will never store anything. Who left first may have made room for the owner. */
     if (dead && cmp_load(&slot->who, acquire) != who) dead = cmp_load(&slot->generation, acquire) != (uint32_t)owner;
     return dead;
 }
