@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from multiprocessing import forkserver
 
@@ -110,10 +111,11 @@ def test_worker_that_replaces_another_takes_signals(method):
 
 
 def pool_loses_its_fork_server() -> None:
-    with cmp.get_context("forkserver").Pool(2) as pool:
+    with tempfile.TemporaryDirectory() as folder, cmp.get_context("forkserver").Pool(2) as pool:
         workers = {pool.apply(os.getpid) for _ in range(9)}
-        slow = pool.apply_async(time.sleep, (60,))
-        wait_until(lambda: cmp._core._claims(pool._terminate._args[0]) == 1)
+        slow = pool.apply_async(exec, (f"import os, time; os.mkdir({folder!r} + '/begun'); time.sleep(60)",))
+        # Claimed is not enough: what a worker has not begun when it ends is done by the next one.
+        wait_until(lambda: os.path.exists(f"{folder}/begun"))
         server = forkserver._forkserver._forkserver_pid
         os.kill(server, signal.SIGKILL)
         try:
