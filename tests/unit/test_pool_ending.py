@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from multiprocessing import forkserver
 
 import pytest
@@ -64,7 +63,6 @@ def test_program_ends_silently_under_daemon_threads_in_a_pool_call(call):
 
 
 SLEEPING = """
-import time
 import cmp
 
 if __name__ == "__main__":
