@@ -63,6 +63,7 @@ def test_program_ends_silently_under_daemon_threads_in_a_pool_call(call):
 
 
 SLEEPING = """
+import time
 import cmp
 
 if __name__ == "__main__":
