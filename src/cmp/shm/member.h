@@ -4,6 +4,8 @@
  * One slot: `who` = pid (22 bits) and start time in clock ticks (42 bits) in one word, so that one CAS claims it
  * whole, 0 when free; `generation`, raised by the sweep just before it frees the slot. A kill between these two
  * stores raises the generation once more at the next sweep, which is harmless.
+ * Who looks between them meets the old `who` under the new generation: a member yet to come, which is not dead
+ * (cmp_members_dead).
  *
  * A member is dead when its pidfd polls readable, or no process has that pid, or pid and start time disagree; an
  * unreaped zombie is dead, a process whose first thread has ended is not. Where no descriptor is left to ask with, it
