@@ -1,4 +1,5 @@
 /* A server's page: its clients see it on, closed, or lost when its thread has ended, killed or not. */
+#include "os/memfd.h"
 #include "runner.h"
 #include "shm/life.h"
 
@@ -53,7 +54,25 @@ TEST(a_page_of_something_else_is_refused)
     int ends[2];
     struct cmp_life life;
     CHECK_EQ(pipe(ends), 0);
+    errno = ENXIO;
     CHECK_EQ(cmp_life_attach(&life, ends[0]), -EPROTO);
+    CHECK_EQ(errno, ENXIO);
     close(ends[0]);
     close(ends[1]);
+}
+
+TEST(a_page_that_might_shrink_is_refused)
+{
+    struct cmp_life server, client;
+    char page[4096];
+    int fd;
+    CHECK_EQ(cmp_life_begin(&server), 0);
+    CHECK_EQ(cmp_memfd_create("test", &fd), 0);
+    CHECK_EQ(pread(server.fd, page, sizeof page, 0), (ssize_t)sizeof page);
+    CHECK_EQ(pwrite(fd, page, sizeof page, 0), (ssize_t)sizeof page);
+    CHECK_EQ(cmp_life_attach(&client, fd), -EPROTO);
+    CHECK_EQ(cmp_memfd_seal(fd), 0);
+    CHECK_EQ(cmp_life_attach(&client, fd), 0);
+    cmp_life_leave(&client);
+    cmp_life_leave(&server);
 }

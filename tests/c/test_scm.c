@@ -72,6 +72,19 @@ TEST(a_closed_peer_is_epipe_on_both_ends)
     close(ends[1]);
 }
 
+TEST(errno_stays_as_it_was)
+{
+    int ends[2], got[1] = {-1};
+    make_pair(ends);
+    close(ends[0]);
+    errno = ENXIO;
+    CHECK_EQ(cmp_scm_send(ends[1], ends + 1, 1), -EPIPE);
+    CHECK_EQ(errno, ENXIO);
+    CHECK_EQ(cmp_scm_receive(-1, got, 1), -EBADF);
+    CHECK_EQ(errno, ENXIO);
+    close(ends[1]);
+}
+
 TEST(counts_out_of_range_are_refused)
 {
     int fds[CMP_SCM_MOST + 1] = {0};

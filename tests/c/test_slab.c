@@ -46,13 +46,34 @@ TEST(cell_is_the_same_through_another_descriptor)
     cmp_slab_close(&slab);
 }
 
+TEST(file_that_might_shrink_is_refused)
+{
+    struct cmp_slab slab, other;
+    char page[CMP_CELL_BYTES];
+    int fd;
+    CHECK_EQ(cmp_slab_create(&slab), 0);
+    CHECK_EQ(cmp_memfd_create("test", &fd), 0);
+    CHECK_EQ(cmp_memfd_grow(fd, 256 * CMP_CELL_BYTES), 0);
+    /* In all else it is one. */
+    CHECK_EQ(pread(slab.fd, page, sizeof page, 0), (ssize_t)sizeof page);
+    CHECK_EQ(pwrite(fd, page, sizeof page, 0), (ssize_t)sizeof page);
+    errno = ENXIO;
+    CHECK_EQ(cmp_slab_attach(&other, fd), -EPROTO);
+    CHECK_EQ(errno, ENXIO);
+    CHECK_EQ(cmp_memfd_seal(fd), 0);
+    CHECK_EQ(cmp_slab_attach(&other, fd), 0);
+    cmp_slab_close(&other);
+    cmp_slab_close(&slab);
+}
+
 TEST(file_that_is_no_slab_is_refused)
 {
     struct cmp_slab slab;
     int fd;
     CHECK_EQ(cmp_memfd_create("test", &fd), 0);
-    CHECK_EQ(cmp_slab_attach(&slab, fd), -EPROTO); /* too short */
+    CHECK_EQ(cmp_slab_attach(&slab, fd), -EPROTO); /* too short, and may yet shrink */
     CHECK_EQ(cmp_memfd_grow(fd, 256 * CMP_CELL_BYTES), 0);
+    CHECK_EQ(cmp_memfd_seal(fd), 0);
     CHECK_EQ(cmp_slab_attach(&slab, fd), -EPROTO); /* all zeros */
     close(fd);
 }

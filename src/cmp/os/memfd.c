@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef MFD_NOEXEC_SEAL
@@ -28,6 +29,17 @@ int cmp_memfd_seal(int fd)
     int saved = errno, code = 0;
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0) code = -errno;
     errno = saved;
+    return code;
+}
+
+int cmp_memfd_inspect(int fd, uint64_t *size)
+{
+    int saved = errno, code = 0, seals = fcntl(fd, F_GET_SEALS);
+    struct stat facts;
+    if (seals < 0 && errno == EPERM) code = -EPERM; /* which says nothing about the file */
+    else if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &facts) < 0) code = -EPROTO;
+    errno = saved;
+    if (code == 0) *size = (uint64_t)facts.st_size;
     return code;
 }
 

@@ -11,6 +11,10 @@ int cmp_memfd_create(const char *name, int *fd);
 /* Lets it never shrink again: under a mapping a shrunk file is SIGBUS. */
 int cmp_memfd_seal(int fd);
 
+/* How large is it, for whoever maps what another process has sent: 0; -EPROTO: no memfd, or one that may still shrink;
+ * -EPERM: a sandbox does not let us ask. */
+int cmp_memfd_inspect(int fd, uint64_t *size);
+
 /* Grows the file to `size` bytes; -ENOMEM, without SIGXFSZ, past RLIMIT_FSIZE. */
 int cmp_memfd_grow(int fd, uint64_t size);
 

@@ -31,10 +31,11 @@ int cmp_scm_send(int socket_fd, const int *fds, int nfds)
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)nfds);
     memcpy(CMSG_DATA(rights), fds, sizeof(int) * (size_t)nfds);
-    ssize_t sent;
-    do sent = sendmsg(socket_fd, &message, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : 0;
+    int saved = errno, code;
+    do code = sendmsg(socket_fd, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+    while (code == -EINTR);
+    errno = saved;
+    return code;
 }
 
 /* Every descriptor that rode on the message: what is not handed out is closed. */
@@ -56,6 +57,18 @@ static int collect(struct msghdr *message, int *fds, int most)
     return count;
 }
 
+/* One message: 0; -EPIPE: there will be none. */
+static int receive(int socket_fd, struct msghdr *message)
+{
+    int saved = errno, code;
+    do {
+        ssize_t got = recvmsg(socket_fd, message, MSG_CMSG_CLOEXEC);
+        code = got > 0 ? 0 : got == 0 ? -EPIPE : -errno;
+    } while (code == -EINTR);
+    errno = saved;
+    return code;
+}
+
 int cmp_scm_receive(int socket_fd, int *fds, int nfds)
 {
     if (nfds < 1 || nfds > CMP_SCM_MOST) return -EINVAL;
@@ -68,11 +81,8 @@ int cmp_scm_receive(int socket_fd, int *fds, int nfds)
         .msg_control = control.bytes,
         .msg_controllen = sizeof control.bytes,
     };
-    ssize_t got;
-    do got = recvmsg(socket_fd, &message, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
-    if (got < 0) return -errno;
-    if (got == 0) return -EPIPE;
+    int code = receive(socket_fd, &message);
+    if (code < 0) return code;
     int received[CMP_SCM_MOST];
     int count = collect(&message, received, CMP_SCM_MOST);
     if (count == nfds && marker == MARKER) {

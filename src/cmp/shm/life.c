@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAGIC UINT64_C(0x6566696c2d706d63) /* "cmp-life" */
@@ -13,11 +12,13 @@
 
 static int map(struct cmp_life *life, int fd)
 {
+    int saved = errno, code = 0;
     void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (page == MAP_FAILED) return -errno;
-    (void)madvise(page, PAGE_BYTES, MADV_DONTDUMP);
-    *life = (struct cmp_life){.shm = page, .fd = fd};
-    return 0;
+    if (page == MAP_FAILED) code = -errno;
+    else (void)madvise(page, PAGE_BYTES, MADV_DONTDUMP);
+    errno = saved;
+    if (code == 0) *life = (struct cmp_life){.shm = page, .fd = fd};
+    return code;
 }
 
 int cmp_life_begin(struct cmp_life *life)
@@ -44,11 +45,11 @@ int cmp_life_begin(struct cmp_life *life)
 
 int cmp_life_attach(struct cmp_life *life, int fd)
 {
-    struct stat file;
-    if (fstat(fd, &file) < 0) return -errno;
-    if (file.st_size != PAGE_BYTES) return -EPROTO;
     struct cmp_life found;
-    int code = map(&found, fd);
+    uint64_t size;
+    int code = cmp_memfd_inspect(fd, &size);
+    if (code == 0 && size != PAGE_BYTES) code = -EPROTO;
+    if (code == 0) code = map(&found, fd);
     if (code < 0) return code;
     if (found.shm->magic != MAGIC) {
         munmap(found.shm, PAGE_BYTES);

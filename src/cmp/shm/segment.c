@@ -9,7 +9,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -144,14 +143,12 @@ out:
 /* Reads the header as plain bytes, before anything is mapped by its word. */
 static int read_header(int fd, struct cmp_segment_shm *header)
 {
-    struct stat facts;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 && errno == EPERM) return -EPERM; /* a sandbox that says so, and nothing about the file */
-    /* Without the seal its owner could shrink it under our feet: SIGBUS. */
-    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &facts) < 0) return -EPROTO;
+    uint64_t file_bytes;
+    int code = cmp_memfd_inspect(fd, &file_bytes);
+    if (code < 0) return code;
     if (pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header) return -EPROTO;
     if (cmp_load(&header->magic, acquire) != CMP_SEGMENT_MAGIC) return -EPROTO;
-    return plausible(header, (uint64_t)facts.st_size) ? 0 : -EPROTO;
+    return plausible(header, file_bytes) ? 0 : -EPROTO;
 }
 
 int cmp_segment_attach(struct cmp_segment *segment, int fd)

@@ -29,10 +29,11 @@ static_assert(offsetof(struct cmp_cell_shm, members) + sizeof(struct cmp_members
 
 static void *map_pages(size_t size, int fd)
 {
-    int flags = fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
+    int saved = errno, flags = fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
     void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
-    if (map == MAP_FAILED) return NULL;
-    (void)madvise(map, size, MADV_DONTDUMP);
+    if (map == MAP_FAILED) map = NULL;
+    else (void)madvise(map, size, MADV_DONTDUMP);
+    errno = saved;
     return map;
 }
 
@@ -61,9 +62,10 @@ static struct cmp_cell_shm *page_at(const struct cmp_slab *slab, uint32_t index)
 static int inode_of(int fd, uint64_t *inode)
 {
     struct stat status;
-    if (fstat(fd, &status) < 0) return -errno;
-    *inode = status.st_ino;
-    return 0;
+    int saved = errno, code = fstat(fd, &status) < 0 ? -errno : 0;
+    errno = saved;
+    if (code == 0) *inode = status.st_ino;
+    return code;
 }
 
 int cmp_slab_create(struct cmp_slab *slab)
@@ -86,15 +88,17 @@ int cmp_slab_create(struct cmp_slab *slab)
 
 int cmp_slab_attach(struct cmp_slab *slab, int fd)
 {
-    struct stat status;
-    if (fstat(fd, &status) < 0) return -errno;
-    /* Checked before mapping: beyond the end of a shorter file lies SIGBUS. */
-    if (status.st_size != (off_t)SLAB_BYTES) return -EPROTO;
-    struct cmp_slab made = {.fd = fd, .inode = status.st_ino};
+    struct cmp_slab made = {.fd = fd};
+    uint64_t size;
+    /* Checked before mapping: beyond the end of a shorter file, or one that shrinks later, lies SIGBUS. */
+    int code = cmp_memfd_inspect(fd, &size);
+    if (code == 0 && size != SLAB_BYTES) code = -EPROTO;
+    if (code == 0) code = inode_of(fd, &made.inode);
+    if (code < 0) return code;
     if ((made.map = map_pages(SLAB_BYTES, fd)) == NULL) return -ENOMEM;
     struct cmp_cell_shm *first = page_at(&made, 0);
     struct cmp_members members;
-    int code = holds(first, CMP_CELL_SLAB) && first->limit == SLAB_CELLS ? 0 : -EPROTO;
+    code = holds(first, CMP_CELL_SLAB) && first->limit == SLAB_CELLS ? 0 : -EPROTO;
     if (code == 0) code = cmp_members_attach(&members, &first->members);
     if (code < 0) {
         munmap(made.map, SLAB_BYTES);
