@@ -8,7 +8,7 @@ standard library's, under both names.
 """
 
 import multiprocessing as _stdlib
-from importlib import import_module as _import_module
+import sys as _sys
 
 try:
     from . import _core  # noqa: F401
@@ -37,7 +37,8 @@ _SUBMODULES = frozenset(
 def __getattr__(name: str) -> object:
     """Submodules are loaded at their first use."""
     if name in _SUBMODULES:
-        return _import_module("." + name, __name__)
+        __import__(f"{__name__}.{name}")
+        return _sys.modules[f"{__name__}.{name}"]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -166,9 +166,6 @@ class Barrier:
     def __setstate__(self, state: tuple[Any, ...], /) -> None: ...
     def _where(self) -> tuple[Slab, int]: ...
 
-class ShutDown(Exception):
-    """Raised by put and get of a queue that was shut down (queue.ShutDown where Python has it)."""
-
 class QueueEnd:
     """One end of a queue. For select and its like; items go through the queue's own methods."""
 

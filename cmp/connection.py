@@ -2,6 +2,6 @@
 
 import sys
 
-import multiprocessing.connection
+from cmp.seams import theirs
 
-sys.modules[__name__] = multiprocessing.connection
+sys.modules[__name__] = theirs("connection")

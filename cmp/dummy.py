@@ -2,7 +2,7 @@
 
 import sys
 
-import multiprocessing.dummy.connection
+from cmp.seams import theirs
 
-sys.modules[__name__] = multiprocessing.dummy
-sys.modules[__name__ + ".connection"] = multiprocessing.dummy.connection
+sys.modules[__name__] = theirs("dummy")
+sys.modules[__name__ + ".connection"] = theirs("dummy").connection

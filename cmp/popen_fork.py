@@ -2,6 +2,6 @@
 
 import sys
 
-import multiprocessing.popen_fork
+from cmp.seams import theirs
 
-sys.modules[__name__] = multiprocessing.popen_fork
+sys.modules[__name__] = theirs("popen_fork")

@@ -2,6 +2,6 @@
 
 import sys
 
-import multiprocessing.popen_spawn_win32
+from cmp.seams import theirs
 
-sys.modules[__name__] = multiprocessing.popen_spawn_win32
+sys.modules[__name__] = theirs("popen_spawn_win32")

@@ -2,6 +2,6 @@
 
 import sys
 
-import multiprocessing.process
+from cmp.seams import theirs
 
-sys.modules[__name__] = multiprocessing.process
+sys.modules[__name__] = theirs("process")

@@ -1,12 +1,22 @@
 """The queues, under the standard library's names; they are written in C (cmp._core)."""
 
-from queue import Empty, Full  # noqa: F401  (as in the standard library's module)
+import queue as _threads
 
-from cmp._core import JoinableQueue, Queue, ShutDown, SimpleQueue  # noqa: F401
+from cmp._core import JoinableQueue, Queue, SimpleQueue
 
 from .seams import namesake, watch_subclasses
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
+
+Empty, Full = _threads.Empty, _threads.Full  # the C part has these and ShutDown from here
+
+if hasattr(_threads, "ShutDown"):
+    ShutDown = _threads.ShutDown
+else:
+
+    class ShutDown(Exception):
+        """Raised by put and get of a queue that was shut down."""
+
 
 __getattr__ = namesake("queues")
 watch_subclasses(Queue, JoinableQueue, SimpleQueue)

@@ -2,6 +2,6 @@
 
 import sys
 
-import multiprocessing.reduction
+from cmp.seams import theirs
 
-sys.modules[__name__] = multiprocessing.reduction
+sys.modules[__name__] = theirs("reduction")

@@ -2,6 +2,6 @@
 
 import sys
 
-import multiprocessing.resource_sharer
+from cmp.seams import theirs
 
-sys.modules[__name__] = multiprocessing.resource_sharer
+sys.modules[__name__] = theirs("resource_sharer")

@@ -2,6 +2,6 @@
 
 import sys
 
-import multiprocessing.resource_tracker
+from cmp.seams import theirs
 
-sys.modules[__name__] = multiprocessing.resource_tracker
+sys.modules[__name__] = theirs("resource_tracker")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import multiprocessing as _stdlib
 import sys
-from collections.abc import Callable
-from importlib import import_module
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
-from types import ModuleType
+
+# `import cmp` loads this module, and need not load typing and importlib for it.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
 
 __all__ = ["namesake", "theirs", "watch_subclasses"]
 
@@ -20,15 +21,31 @@ __all__ = ["namesake", "theirs", "watch_subclasses"]
 def theirs(name: str) -> ModuleType:
     """A module of the standard library's package, whatever `multiprocessing` has come to mean in the meantime: under
     cmp's own alias all of them are loaded, but somebody else may have put cmp in that place as well."""
-    full = f"{_stdlib.__name__}.{name}"
-    if not hasattr(_stdlib, name) and sys.modules.get(_stdlib.__name__) is _stdlib:
-        return import_module(full)
     if not hasattr(_stdlib, name):
-        spec = PathFinder.find_spec(full, _stdlib.__path__)
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        setattr(_stdlib, name, module)
+        full = f"{_stdlib.__name__}.{name}"
+        if sys.modules.get(_stdlib.__name__) is _stdlib:
+            __import__(full)
+        else:
+            setattr(_stdlib, name, _load(full))
     return getattr(_stdlib, name)
+
+
+def _load(full: str) -> ModuleType:
+    """Under its name for that long only, which afterwards means what somebody else has made of it."""
+    from importlib.machinery import PathFinder
+    from importlib.util import module_from_spec
+
+    spec = PathFinder.find_spec(full, _stdlib.__path__)
+    module = module_from_spec(spec)
+    meanwhile = sys.modules.get(full)
+    sys.modules[full] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.modules.pop(full)
+        if meanwhile is not None:
+            sys.modules[full] = meanwhile
+    return module
 
 
 def namesake(name: str) -> Callable[[str], object]:
@@ -51,6 +68,8 @@ def watch_subclasses(*classes: type) -> None:
 def _settling(cls: type) -> Callable[..., None]:
     def __init_subclass__(derived: type, **keywords: object) -> None:
         super(cls, derived).__init_subclass__(**keywords)
-        import_module("cmp.insides").settle(cls, derived)
+        from cmp.insides import settle
+
+        settle(cls, derived)
 
     return __init_subclass__

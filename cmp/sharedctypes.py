@@ -2,6 +2,6 @@
 
 import sys
 
-import multiprocessing.sharedctypes
+from cmp.seams import theirs
 
-sys.modules[__name__] = multiprocessing.sharedctypes
+sys.modules[__name__] = theirs("sharedctypes")

@@ -89,6 +89,31 @@ def test_submodules_come_at_first_use_and_importing_starts_nothing():
     assert out == "[]\n1 []\nmultiprocessing.connection\n"
 
 
+def test_import_loads_what_the_stdlib_s_import_does_and_cmp():
+    """What queues, processes and pools need besides takes as long to load; it comes with the first of them."""
+    theirs, ours = (
+        set(python(f"import sys, {name}; print(*sys.modules)", "-S", "-s").split()) for name in ("multiprocessing", "cmp")
+    )
+    assert {name.partition(".")[0] for name in ours - theirs} <= {"cmp", "atexit", "__future__"}
+
+
+SHELLS = """
+import importlib, multiprocessing as theirs, sys, cmp
+sys.modules["multiprocessing"] = cmp
+process = cmp.Process(target=print, args=("child",)); process.start(); process.join()
+queue = cmp.Queue(); queue.put(1); print(queue.get())
+for name in cmp._SUBMODULES.difference(OWN):
+    assert importlib.import_module("cmp." + name) is getattr(theirs, name), name
+    assert importlib.import_module("multiprocessing." + name) is getattr(theirs, name), name
+from multiprocessing.dummy.connection import Pipe
+print(theirs.util.__file__ == theirs.__path__[0] + "/util.py")
+"""
+
+
+def test_borrowed_modules_are_the_stdlib_s_under_somebody_else_s_alias():
+    assert python(SHELLS.replace("OWN", repr(OWN))) == "child\n1\nTrue\n"
+
+
 def test_a_class_that_leans_on_a_queue_s_insides_can_be_made_under_somebody_else_s_alias():
     out = python(
         "import sys, cmp\n"

@@ -8,6 +8,15 @@ PyObject *cmpy_books_get(struct cmpy_state *state, PyObject *name)
     return value;
 }
 
+int cmpy_books_open(struct cmpy_state *state)
+{
+    const struct cmpy_stdlib_name wanted[] = {
+        {"multiprocessing.popen_fork", "__dict__", &state->popen_fork},
+        {"multiprocessing.util", "__dict__", &state->util_globals},
+    };
+    return cmpy_stdlib_fetch(wanted, sizeof wanted / sizeof *wanted);
+}
+
 static int children_call(struct cmpy_state *state, PyObject *method, PyObject *process)
 {
     PyObject *children = cmpy_books_get(state, state->str._children);
@@ -38,6 +47,19 @@ int cmpy_books_cleanup(struct cmpy_state *state)
     PyObject *result = cleanup == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(cleanup);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
+}
+
+int cmpy_stdlib_fetch(const struct cmpy_stdlib_name *wanted, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (*wanted[i].place != NULL) continue;
+        PyObject *module = PyImport_ImportModule(wanted[i].module);
+        PyObject *value = module == NULL ? NULL : PyObject_GetAttrString(module, wanted[i].name);
+        Py_XDECREF(module);
+        if (value == NULL) return -1;
+        Py_XSETREF(*wanted[i].place, value); /* another thread may have been here meanwhile */
+    }
+    return 0;
 }
 
 int cmpy_stdlib_call(PyObject *globals, const char *name)

@@ -186,6 +186,7 @@ out:
 
 PyObject *cmpy_bootstrap(struct cmpy_state *state, PyObject *process, PyObject *parent_sentinel)
 {
+    if (cmpy_books_open(state) < 0) return NULL;
     PyObject *exitcode = NULL, *raised, *foreign = foreign_bootstrap(state);
     if (foreign != NULL) {
         exitcode = run_foreign(state, foreign, process, parent_sentinel);

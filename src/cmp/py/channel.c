@@ -2,6 +2,7 @@
 
 #include "os/eventfd.h"
 #include "os/forkepoch.h"
+#include "py/books.h"
 #include "py/context.h"
 #include "py/decode.h"
 #include "py/descriptor.h"
@@ -17,6 +18,12 @@
 
 static struct cmpy_channel *channel_new(struct cmpy_state *state)
 {
+    const struct cmpy_stdlib_name errors[] = {
+        {"cmp.queues", "Empty", &state->empty_error},
+        {"cmp.queues", "Full", &state->full_error},
+        {"cmp.queues", "ShutDown", &state->shutdown_error},
+    };
+    if (cmpy_stdlib_fetch(errors, sizeof errors / sizeof *errors) < 0) return NULL;
     struct cmpy_channel *channel = PyMem_Calloc(1, sizeof *channel);
     if (channel == NULL) {
         PyErr_NoMemory();
@@ -319,26 +326,12 @@ int cmpy_channel_join(struct cmpy_channel *channel)
 
 /* --- the module --- */
 
-static PyObject *name_of(const char *module_name, const char *name)
-{
-    PyObject *module = PyImport_ImportModule(module_name);
-    PyObject *value = module != NULL ? PyObject_GetAttrString(module, name) : NULL;
-    Py_XDECREF(module);
-    return value;
-}
-
 int cmpy_channel_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
-    if ((state->assert_spawning = name_of("multiprocessing.context", "assert_spawning")) == NULL) return -1;
-    if ((state->dup_fd = name_of("multiprocessing.reduction", "DupFd")) == NULL) return -1;
-    state->shutdown_error = name_of("queue", "ShutDown");
-    if (state->shutdown_error == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return -1;
-        PyErr_Clear();
-        state->shutdown_error = PyErr_NewExceptionWithDoc(
-            "cmp.queues.ShutDown", "Raised by put and get of a queue that was shut down.", NULL, NULL);
-        if (state->shutdown_error == NULL) return -1;
-    }
-    return PyModule_AddObjectRef(module, "ShutDown", state->shutdown_error);
+    const struct cmpy_stdlib_name wanted[] = {
+        {"multiprocessing.context", "assert_spawning", &state->assert_spawning},
+        {"multiprocessing.reduction", "DupFd", &state->dup_fd},
+    };
+    return cmpy_stdlib_fetch(wanted, sizeof wanted / sizeof *wanted);
 }

@@ -25,7 +25,7 @@ struct cmpy_channel {
     struct cmp_segment segment;
 };
 
-/* The names it takes from the standard library, and ShutDown. */
+/* The names it takes from the standard library. */
 int cmpy_channel_add(PyObject *module);
 
 /* NULL with an exception. capacity 0 is unbounded. */

@@ -36,6 +36,7 @@ static int make_stdin(struct cmpy_state *state)
 
 int cmpy_cradle_make(struct cmpy_state *state, PyObject *process)
 {
+    if (cmpy_books_open(state) < 0) return -1;
     if (state->cradle_counter == NULL) {
         state->cradle_counter = PyObject_CallFunction(state->itertools_count, "i", 1);
         if (state->cradle_counter == NULL) return -1;

@@ -16,6 +16,7 @@ static bool is_daemon_thread(struct cmpy_state *state)
 
 void cmpy_farewell(struct cmpy_state *state)
 {
+    if (state->util_globals == NULL) return; /* no pool was ever made here */
     if (PyDict_GetItem(state->util_globals, state->str._exiting) != Py_True) return; /* borrowed */
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);

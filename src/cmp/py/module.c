@@ -4,6 +4,7 @@
 #include "py/channel.h"
 #include "py/codec.h"
 #include "py/barrier.h"
+#include "py/books.h"
 #include "py/callbacks.h"
 #include "py/cell.h"
 #include "py/condition.h"
@@ -101,18 +102,11 @@ struct cmpy_state *cmpy_state_of_type(PyTypeObject *type)
     Py_UNREACHABLE();
 }
 
-/* What the stdlib has that is looked up once. */
+/* What the stdlib has that is looked up once; the parts of it that take long to load are left to who needs them. */
 static int import_names(struct cmpy_state *state)
 {
-    const struct {
-        const char *module, *name;
-        PyObject **place;
-    } wanted[] = {
-        {"queue", "Empty", &state->empty_error},
-        {"queue", "Full", &state->full_error},
+    const struct cmpy_stdlib_name wanted[] = {
         {"multiprocessing.process", "__dict__", &state->process_globals},
-        {"multiprocessing.util", "__dict__", &state->util_globals},
-        {"multiprocessing.popen_fork", "__dict__", &state->popen_fork},
         {"threading", "__dict__", &state->threading_globals},
         {"threading", "BrokenBarrierError", &state->broken_barrier_error},
         {"io", "open", &state->io_open},
@@ -122,13 +116,7 @@ static int import_names(struct cmpy_state *state)
         {"atexit", "_ncallbacks", &state->atexit_count},
         {"atexit", "_run_exitfuncs", &state->atexit_run},
     };
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        PyObject *module = PyImport_ImportModule(wanted[i].module);
-        *wanted[i].place = module == NULL ? NULL : PyObject_GetAttrString(module, wanted[i].name);
-        Py_XDECREF(module);
-        if (*wanted[i].place == NULL) return -1;
-    }
-    return 0;
+    return cmpy_stdlib_fetch(wanted, sizeof wanted / sizeof *wanted);
 }
 
 /* In this order: some need the types of those before them. */

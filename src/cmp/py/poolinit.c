@@ -1,6 +1,7 @@
 #include "py/poolinit.h"
 
 #include "os/eventfd.h"
+#include "py/books.h"
 #include "py/ending.h"
 #include "py/roster.h"
 #include "py/supervisor.h"
@@ -55,6 +56,7 @@ static void undo(Pool *self)
 static PyObject *make_finalizer(Pool *self)
 {
     struct cmpy_state *state = self->engine->state;
+    if (cmpy_books_open(state) < 0) return NULL;
     PyObject *type = PyDict_GetItemString(state->util_globals, "Finalize");
     PyObject *positional = PyTuple_Pack(2, (PyObject *)self, state->end_pool_function), *finalizer = NULL;
     PyObject *keywords = Py_BuildValue("{s(O)si}", "args", (PyObject *)self->engine, "exitpriority", 15);

@@ -8,8 +8,9 @@
 /* Every PyObject * here is a strong reference, visited and cleared by module.c through CMPY_STATE_OBJECTS:
  * a type file adds its own line to that list and nothing else. */
 #define CMPY_STATE_OBJECTS(X) \
-    X(empty_error)      /* queue.Empty */ \
+    X(empty_error)      /* queue.Empty; this and the next two from the first queue on, see py/channel.c */ \
     X(full_error)       /* queue.Full */ \
+    X(shutdown_error)   /* queue.ShutDown, or cmp.queues' own before 3.13 */ \
     X(slab_type)        /* py/slab.c's */ \
     X(current_slab)     /* a weak reference to the slab that new cells come from */ \
     X(semlock_type)     /* py/semlock.c's */ \
@@ -23,16 +24,15 @@
     X(event_type)       /* py/event.c's */ \
     X(barrier_type)     /* py/barrier.c's */ \
     X(broken_barrier_error) /* threading.BrokenBarrierError */ \
-    X(shutdown_error)   /* queue.ShutDown, or our own before 3.13 */ \
     X(assert_spawning)  /* multiprocessing.context.assert_spawning */ \
     X(dup_fd)           /* multiprocessing.reduction.DupFd */ \
     X(end_type)         /* py/reader.c's */ \
     X(life_type)        /* py/life.c's */ \
     X(managed_queue_type) /* py/managerqueue.c's */ \
     X(process_globals)  /* multiprocessing.process.__dict__, see py/books.h; the next three likewise */ \
-    X(util_globals)     /* multiprocessing.util */ \
-    X(popen_fork)       /* multiprocessing.popen_fork */ \
     X(threading_globals) /* threading */ \
+    X(util_globals)     /* multiprocessing.util, this and the next from the first process or pool on */ \
+    X(popen_fork)       /* multiprocessing.popen_fork */ \
     X(atexit_clear)     /* atexit._clear, and so on */ \
     X(atexit_register)  \
     X(atexit_count)     \
