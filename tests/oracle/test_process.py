@@ -430,6 +430,12 @@ def test_the_sentinel_is_ready_when_the_process_has_ended(mp, blocked):
 # ---- who is who ----
 
 
+def test_a_counter_that_is_no_iterator_is_an_error(mp, monkeypatch):
+    monkeypatch.setattr("multiprocessing.process._process_counter", [1])
+    with pytest.raises(TypeError, match="is not an iterator"):
+        mp.Process()
+
+
 def test_names_count_per_process(mp):
     def child():
         def names():

@@ -616,3 +616,21 @@ def test_inspection_holds_what_it_inspects():
     for _ in range(20):
         assert cmp._core._health(Fleeting(), sweep=True)["whole"]
         assert cmp._core._holders(Fleeting()) == [0] * 5
+
+
+class Sequence:
+    """Whose items nobody else has."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return (object(), object()) if i else 0
+
+
+@pytest.mark.parametrize("state", [Sequence(), [0, (1, 2)], 5, (), (0, (1, 2), 3)])
+def test_state_that_is_no_pair_is_refused(q, state):
+    with pytest.raises(TypeError):
+        q.__setstate__(state)
+    q.put(1)
+    assert q.get() == 1

@@ -17,7 +17,12 @@ static PyObject *next_identity(struct cmpy_state *state, PyObject *current)
 {
     PyObject *counter = cmpy_books_get(state, state->str._process_counter);
     PyObject *identity = NULL, *last = NULL, *result = NULL;
-    PyObject *count = counter == NULL ? NULL : PyIter_Next(counter);
+    if (counter == NULL) return NULL;
+    if (!PyIter_Check(counter)) /* anybody may bind the name anew */
+        return PyErr_Format(PyExc_TypeError, "'%.100s' object is not an iterator", Py_TYPE(counter)->tp_name);
+    Py_INCREF(counter);
+    PyObject *count = PyIter_Next(counter);
+    Py_DECREF(counter);
     if (count == NULL) {
         if (!PyErr_Occurred()) PyErr_SetNone(PyExc_StopIteration);
         return NULL;

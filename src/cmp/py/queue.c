@@ -263,11 +263,13 @@ static PyObject *queue_getstate(QueueObject *self, PyObject *Py_UNUSED(ignored))
     return channel == NULL ? NULL : Py_BuildValue("(iN)", (int)self->ignore_epipe, channel);
 }
 
-static PyObject *queue_setstate(QueueObject *self, PyObject *args)
+static PyObject *queue_setstate(QueueObject *self, PyObject *state)
 {
     int ignore_epipe;
     PyObject *exported;
-    if (!PyArg_ParseTuple(args, "(iO):__setstate__", &ignore_epipe, &exported)) return NULL;
+    /* Of another sequence the items would be borrowed from nobody. */
+    if (!PyTuple_Check(state)) return PyErr_Format(PyExc_TypeError, "the state of a queue is a tuple, not %R", state);
+    if (!PyArg_ParseTuple(state, "iO:__setstate__", &ignore_epipe, &exported)) return NULL;
     if (cmpy_channel_setstate(&self->calls.channel, Py_TYPE(self), exported) < 0) return NULL;
     Py_CLEAR(self->reader);
     Py_CLEAR(self->writer);
@@ -332,7 +334,7 @@ static PyMethodDef queue_methods[] = {
                "For concurrent.futures: nobody will take from this queue any more.")},
     {"_on_queue_feeder_error", cmpy_feeder_error_print, METH_VARARGS | METH_STATIC, queue_feeder_error_doc},
     {"__getstate__", (PyCFunction)queue_getstate, METH_NOARGS, NULL},
-    {"__setstate__", (PyCFunction)queue_setstate, METH_VARARGS, NULL},
+    {"__setstate__", (PyCFunction)queue_setstate, METH_O, NULL},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
     {0},
 };
