@@ -38,6 +38,7 @@ void cmpy_callbacks_queue(struct cmpy_job *job)
 
 void cmpy_callbacks_end(struct cmpy_engine *engine)
 {
+    if (engine->callbacks.object != NULL) cmpy_thread_leaves(engine->leaving, engine->callbacks.object);
     ring(&engine->callbacks);
 }
 
@@ -82,18 +83,22 @@ static int listen_call(void *arg, int64_t deadline_ns)
 
 static PyObject *call_back(PyObject *module, PyObject *argument)
 {
-    struct cmpy_engine *engine = cmpy_engine_of(cmpy_state_of_module(module), argument);
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    struct cmpy_engine *engine = cmpy_engine_of(state, argument);
     if (engine == NULL) return NULL;
     struct cmpy_callbacks *callbacks = &engine->callbacks;
     if (callbacks->running) Py_RETURN_NONE; /* two were started at once, or one whose start() was interrupted lives */
     callbacks->running = true;
     callbacks->thread = PyThread_get_thread_ident();
+    callbacks->object = cmpy_thread_current(state);
+    if (callbacks->object == NULL) PyErr_Clear();
     while (!engine->finished) {
         struct listening l = {callbacks, cmp_load(&callbacks->rings, relaxed)};
         call_all(engine);
         if (!engine->finished) (void)cmpy_wait(listen_call, &l, CMPY_FOREVER);
     }
     callbacks->running = false;
+    Py_CLEAR(callbacks->object);
     Py_RETURN_NONE;
 }
 

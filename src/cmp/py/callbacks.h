@@ -22,6 +22,7 @@ struct cmpy_callbacks {
     struct cmpy_job *first, **last;   /* strong; who is to be called back now */
     bool running;                     /* the thread */
     unsigned long thread;             /* its id, while running */
+    PyObject *object;                 /* its object likewise; NULL: unknown */
     _Atomic uint32_t rings;
     struct cmp_eventcount bell;
 };

@@ -78,7 +78,8 @@ struct cmpy_engine *cmpy_engine_create(struct cmpy_state *state, uint32_t nslots
     engine->workers = PyMem_Calloc(nslots, sizeof *engine->workers);
     engine->nslots = nslots;
     engine->feeds = PyList_New(0);
-    if (engine->workers == NULL || engine->feeds == NULL) {
+    engine->leaving = PyList_New(0);
+    if (engine->workers == NULL || engine->feeds == NULL || engine->leaving == NULL) {
         code = -ENOMEM;
         goto failed;
     }
@@ -111,8 +112,12 @@ void cmpy_engine_unpin(struct cmpy_engine *engine)
 
 void cmpy_engine_finish(struct cmpy_engine *engine)
 {
+    /* Whoever still has the engine, the workers' objects go with the pool. */
+    PyObject *pool_list = engine->pool_list;
+    engine->pool_list = NULL;
     engine->pins++;
     engine->finished = true;
+    Py_DECREF(pool_list);
     cmpy_lead_news(engine);
     cmpy_callbacks_end(engine);
     cmpy_engine_unpin(engine);
@@ -137,6 +142,7 @@ static void engine_dealloc(struct cmpy_engine *engine)
     Py_XDECREF(engine->pool_list);
     Py_XDECREF(engine->last_words);
     Py_XDECREF(engine->feeds);
+    Py_XDECREF(engine->leaving);
     type->tp_free((PyObject *)engine);
     Py_DECREF(type);
 }

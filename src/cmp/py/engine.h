@@ -63,7 +63,7 @@ struct cmpy_engine {
 
     PyObject *process_factory, *ctx;       /* how workers are made: py/roster.c */
     PyObject *initializer, *initargs, *maxtasks;
-    PyObject *pool_list;                   /* Pool._pool */
+    PyObject *pool_list;                   /* Pool._pool; NULL once finished */
     Py_ssize_t nprocesses;
     uint32_t nslots;
     struct cmpy_worker *workers;           /* nslots of them */
@@ -78,6 +78,7 @@ struct cmpy_engine {
     bool wanted;                           /* the supervisor sleeps and may be asked to look for results */
     int64_t coalesce_until_ns, blind_until_ns; /* until then the supervisor lets results lie: see listen() */
     struct cmpy_callbacks callbacks;
+    PyObject *leaving;                     /* helper threads that end now: py/thread.h's */
     struct cmpy_engine *next;              /* the supervisor's list */
 };
 
@@ -89,7 +90,7 @@ struct cmpy_engine *cmpy_engine_create(struct cmpy_state *state, uint32_t nslots
 struct cmpy_engine *cmpy_engine_of(struct cmpy_state *state, PyObject *object);
 /* One pin less. With the last one of a finished pool go its segment and descriptors. */
 void cmpy_engine_unpin(struct cmpy_engine *engine);
-/* All is over: join() returns. */
+/* All is over: join() returns, when the threads that are leaving have ended. */
 void cmpy_engine_finish(struct cmpy_engine *engine);
 /* -1 with RuntimeError in a process that is not the pool's. */
 int cmpy_engine_check_process(const struct cmpy_engine *engine);

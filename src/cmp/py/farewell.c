@@ -1,12 +1,13 @@
 #include "py/farewell.h"
 
+#include "py/thread.h"
+
 #include <stdbool.h>
 #include <unistd.h>
 
 static bool is_daemon_thread(struct cmpy_state *state)
 {
-    PyObject *current = PyDict_GetItemString(state->threading_globals, "current_thread"); /* borrowed */
-    PyObject *thread = current == NULL ? NULL : PyObject_CallNoArgs(current);
+    PyObject *thread = cmpy_thread_current(state);
     PyObject *daemon = thread == NULL ? NULL : PyObject_GetAttr(thread, state->str.daemon);
     bool is = daemon == Py_True;
     Py_XDECREF(daemon);

@@ -161,6 +161,12 @@ static void submit(struct cmpy_job *job, struct cmpy_feed *feed, PyObject *argum
     cmpy_sink_clear(&sink);
 }
 
+/* The feeder, if the job has one, runs no more users' code: it ends. */
+static void feeder_leaves(struct cmpy_job *job)
+{
+    if (job->feed->thread != NULL) cmpy_thread_leaves(job->engine->leaving, job->feed->thread);
+}
+
 /* Submits tasks while there is room; at the end of the iterable the job learns its length. Never raises: exceptions
  * become outcomes. */
 static void feed_some(struct cmpy_job *job, struct cmpy_feed *feed)
@@ -182,6 +188,7 @@ static void feed_some(struct cmpy_job *job, struct cmpy_feed *feed)
             Py_DECREF(argument);
         } else {
             if (PyErr_Occurred()) cmpy_engine_fail_position(job, feed->next++);
+            feeder_leaves(job);
             end_feed(job, feed);
         }
     }
@@ -239,6 +246,7 @@ void cmpy_feeds_end(struct cmpy_engine *engine)
 {
     while (PyList_GET_SIZE(engine->feeds) > 0) {
         struct cmpy_job *job = (struct cmpy_job *)PyList_GET_ITEM(engine->feeds, PyList_GET_SIZE(engine->feeds) - 1);
+        if (!job->feed->busy) feeder_leaves(job); /* else it may be in the iterable for ever */
         end_feed(job, job->feed);
     }
     kick();
@@ -261,16 +269,21 @@ static int listen_call(void *arg, int64_t deadline_ns)
 
 static PyObject *feed(PyObject *module, PyObject *argument)
 {
-    if ((PyObject *)Py_TYPE(argument) != cmpy_state_of_module(module)->imap_job_type) {
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    if ((PyObject *)Py_TYPE(argument) != state->imap_job_type) {
         PyErr_SetString(PyExc_TypeError, "a job is wanted");
         return NULL;
     }
     struct cmpy_job *job = (struct cmpy_job *)argument;
+    cmpy_threads_prune(job->engine->leaving);
+    job->feed->thread = cmpy_thread_current(state);
+    if (job->feed->thread == NULL) PyErr_Clear();
     while (job->feed->iterator != NULL) {
         struct listening l = {cmp_load(&feeder.kicks, relaxed)};
         feed_some(job, job->feed);
         if (job->feed->iterator != NULL) (void)cmpy_wait(listen_call, &l, CMPY_FOREVER);
     }
+    Py_CLEAR(job->feed->thread);
     Py_RETURN_NONE;
 }
 

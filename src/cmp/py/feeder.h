@@ -42,6 +42,7 @@ struct cmpy_feed {
     bool whole;              /* a map's: all of it lies in memory anyway, so there is no window */
     bool harmless;           /* iterating runs no user code */
     bool busy;               /* somebody is at it */
+    PyObject *thread;        /* the feeder's object, while it is there; NULL: there is none, or it is unknown */
 };
 
 int cmpy_feeder_add(PyObject *module);

@@ -7,6 +7,7 @@
 #include "py/poolinit.h"
 #include "py/roster.h"
 #include "py/supervisor.h"
+#include "py/thread.h"
 #include "py/wait.h"
 
 #include <stddef.h>
@@ -86,14 +87,15 @@ static PyObject *pool_join(Pool *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     struct cmpy_engine *engine = self->engine;
-    if (engine == NULL || engine->finished) Py_RETURN_NONE;
-    if (cmpy_engine_check_process(engine) < 0) return NULL;
-    if (cmpy_callbacks_is_me(engine)) {
+    if (engine == NULL) Py_RETURN_NONE;
+    if (!engine->finished && cmpy_engine_check_process(engine) < 0) return NULL;
+    if (!engine->finished && cmpy_callbacks_is_me(engine)) {
         PyErr_SetString(PyExc_RuntimeError, "cannot join a pool in one of its callbacks");
         return NULL;
     }
     Py_INCREF(engine);
     int code = cmpy_lead_wait(engine, is_finished, engine, CMPY_FOREVER, false);
+    if (code == 0) code = cmpy_threads_join(engine->state, engine->leaving);
     Py_DECREF(engine);
     if (code < 0) return NULL;
     Py_RETURN_NONE;

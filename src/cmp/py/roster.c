@@ -69,7 +69,7 @@ static int recruit(struct cmpy_engine *engine, struct recruit *recruit)
 
 static bool wants_starts(const struct cmpy_engine *engine)
 {
-    return engine->pool_state != CMPY_POOL_TERMINATE && engine->last_words == NULL;
+    return engine->pool_state != CMPY_POOL_TERMINATE && engine->last_words == NULL && !engine->finished;
 }
 
 /* A process whose start() failed, or which nobody wants any more by now, may run all the same. */
@@ -129,14 +129,16 @@ static int start_some(struct cmpy_engine *engine, Py_ssize_t n)
 /* Those of a closed pool stay in Pool._pool when they end, until one has to be replaced all the same. */
 static void drop_ended(struct cmpy_engine *engine)
 {
-    for (Py_ssize_t i = PyList_GET_SIZE(engine->pool_list); i-- > 0;) {
-        if (i >= PyList_GET_SIZE(engine->pool_list)) continue;
-        PyObject *process = Py_NewRef(PyList_GET_ITEM(engine->pool_list, i));
+    PyObject *list = Py_NewRef(engine->pool_list);
+    for (Py_ssize_t i = PyList_GET_SIZE(list); i-- > 0;) {
+        if (i >= PyList_GET_SIZE(list)) continue;
+        PyObject *process = Py_NewRef(PyList_GET_ITEM(list, i));
         bool ended = cmpy_process_exitcode(engine->state, process) != INT_MIN; /* which may be anybody's code */
-        if (ended && i < PyList_GET_SIZE(engine->pool_list) && PyList_GET_ITEM(engine->pool_list, i) == process)
-            (void)PyList_SetSlice(engine->pool_list, i, i + 1, NULL);
+        if (ended && i < PyList_GET_SIZE(list) && PyList_GET_ITEM(list, i) == process)
+            (void)PyList_SetSlice(list, i, i + 1, NULL);
         Py_DECREF(process);
     }
+    Py_DECREF(list);
     PyErr_Clear();
 }
 
@@ -153,6 +155,7 @@ int cmpy_roster_fill(struct cmpy_engine *engine)
     Py_ssize_t missing;
     while ((missing = count_missing(engine)) > 0 && wants_starts(engine)) {
         if (PyList_GET_SIZE(engine->pool_list) + missing > engine->nprocesses) drop_ended(engine);
+        if (!wants_starts(engine)) break; /* ended meanwhile */
         if (start_some(engine, missing < RECRUITS ? missing : RECRUITS) < 0) return -1;
     }
     return 0;

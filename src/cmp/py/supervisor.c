@@ -72,7 +72,7 @@ int cmpy_supervisor_reserve(void)
 
 static void close_if_idle(void)
 {
-    if (supervisor.reserved == 0 && !supervisor.running) drop_eventfd();
+    if (supervisor.reserved == 0 && !supervisor.running && supervisor.engines == NULL) drop_eventfd();
 }
 
 void cmpy_supervisor_unreserve(void)
@@ -178,20 +178,36 @@ static void attend(struct cmpy_engine *engine, int64_t *again_ns)
     cmpy_engine_unpin(engine);
 }
 
-static void bury(void)
+/* No pool is left, so the thread ends with this one, whose join() waits for that. From here on a new pool starts a new
+ * thread, also one that is made while this pool's last objects go. */
+static void leave(struct cmpy_engine *engine)
 {
-    for (struct cmpy_engine **at = &supervisor.engines; *at != NULL;) {
+    supervisor.running = false;
+    PyObject *me = cmpy_thread_current(engine->state);
+    if (me == NULL) PyErr_Clear();
+    else cmpy_thread_leaves(engine->leaving, me);
+    Py_XDECREF(me);
+}
+
+/* False: the thread ends. */
+static bool bury(void)
+{
+    bool goes_on = true;
+    for (struct cmpy_engine **at = &supervisor.engines; goes_on && *at != NULL;) {
         struct cmpy_engine *engine = *at;
         if (!is_over(engine)) {
             at = &engine->next;
             continue;
         }
         *at = engine->next;
+        goes_on = supervisor.engines != NULL;
+        if (!goes_on) leave(engine);
         Py_CLEAR(engine->initializer);
         Py_CLEAR(engine->initargs);
         cmpy_engine_finish(engine);
         Py_DECREF(engine);
     }
+    return goes_on;
 }
 
 /* Asks the workers of pools that nobody waits for, but where results come thick, so that many are taken at a time, or
@@ -255,11 +271,12 @@ static void sleep_until(int64_t again_ns)
 static PyObject *supervise(PyObject *module, PyObject *unused)
 {
     (void)module, (void)unused;
-    if (supervisor.running) Py_RETURN_NONE; /* two were started at once, or one whose start() was interrupted lives */
+    /* Two were started at once, or one whose start() was interrupted lives. */
+    if (supervisor.running || supervisor.engines == NULL) Py_RETURN_NONE;
     supervisor.running = true;
     supervisor.thread = PyThread_get_thread_ident();
     cmp_sigmask_block();
-    while (supervisor.engines != NULL) {
+    for (;;) {
         int64_t again_ns = INT64_MAX;
         for (struct cmpy_engine *engine = supervisor.engines, *next; engine != NULL; engine = next) {
             Py_INCREF(engine); /* Python code runs: others may come to the list, this thread alone takes off it */
@@ -267,13 +284,11 @@ static PyObject *supervise(PyObject *module, PyObject *unused)
             next = engine->next;
             Py_DECREF(engine);
         }
-        bury();
-        if (supervisor.engines == NULL) break;
+        if (!bury()) break;
         if (listen(&again_ns)) sleep_until(again_ns);
         hear();
     }
     cmp_sigmask_unblock();
-    supervisor.running = false;
     close_if_idle();
     Py_RETURN_NONE;
 }

@@ -1,5 +1,7 @@
 #include "py/thread.h"
 
+#include <stdbool.h>
+
 int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *function, PyObject *argument)
 {
     PyObject *type = PyDict_GetItemString(state->threading_globals, "Thread"); /* borrowed */
@@ -14,4 +16,62 @@ int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *func
     Py_XDECREF(thread);
     Py_XDECREF(started);
     return started == NULL ? -1 : 0;
+}
+
+PyObject *cmpy_thread_current(struct cmpy_state *state)
+{
+    PyObject *current = PyDict_GetItemString(state->threading_globals, "current_thread"); /* borrowed */
+    return current == NULL ? NULL : PyObject_CallNoArgs(current);
+}
+
+void cmpy_thread_leaves(PyObject *leaving, PyObject *thread)
+{
+    if (PyList_Append(leaving, thread) < 0) PyErr_Clear();
+}
+
+/* Whatever users' code has made of the list meanwhile. */
+static void take_off(PyObject *leaving, PyObject *thread)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(leaving); i++) {
+        if (PyList_GET_ITEM(leaving, i) != thread) continue;
+        if (PyList_SetSlice(leaving, i, i + 1, NULL) < 0) PyErr_Clear();
+        return;
+    }
+}
+
+void cmpy_threads_prune(PyObject *leaving)
+{
+    PyObject *threads = PyList_GetSlice(leaving, 0, PyList_GET_SIZE(leaving));
+    for (Py_ssize_t i = 0; threads != NULL && i < PyList_GET_SIZE(threads); i++) {
+        PyObject *alive = PyObject_CallMethod(PyList_GET_ITEM(threads, i), "is_alive", NULL);
+        if (alive == Py_False) take_off(leaving, PyList_GET_ITEM(threads, i));
+        Py_XDECREF(alive);
+        PyErr_Clear();
+    }
+    Py_XDECREF(threads);
+    PyErr_Clear();
+}
+
+static bool is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+int cmpy_threads_join(struct cmpy_state *state, PyObject *leaving)
+{
+    if (PyList_GET_SIZE(leaving) == 0 || is_finalizing()) return 0;
+    PyObject *me = cmpy_thread_current(state), *joined = me;
+    while (joined != NULL && PyList_GET_SIZE(leaving) > 0) {
+        PyObject *thread = Py_NewRef(PyList_GET_ITEM(leaving, 0));
+        joined = thread == me ? Py_NewRef(Py_None) : PyObject_CallMethod(thread, "join", NULL);
+        if (joined != NULL) take_off(leaving, thread);
+        Py_XDECREF(joined);
+        Py_DECREF(thread);
+    }
+    Py_XDECREF(me);
+    return joined == NULL ? -1 : 0;
 }

@@ -1,4 +1,5 @@
-/* Thread: how the pool's helper threads are started: as daemons, so that no program waits for them at its end. */
+/* Thread: the pool's helper threads: daemons, so that no program waits for them at its end. join() waits for those that
+ * are about to end, which no users' code holds up any more: nobody finds them, or what they hold, after it. */
 #ifndef CMP_PY_THREAD_H
 #define CMP_PY_THREAD_H
 
@@ -7,5 +8,15 @@
 /* threading.Thread(target=function, args=(argument,), daemon=True).start(). -1 with an exception; if that is a signal
  * handler's, the thread may yet come to life. */
 int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *function, PyObject *argument);
+/* threading.current_thread(). NULL with an exception. */
+PyObject *cmpy_thread_current(struct cmpy_state *state);
+
+/* A list of threads that are about to end. Runs no Python code; a thread that finds no room is not waited for. */
+void cmpy_thread_leaves(PyObject *leaving, PyObject *thread);
+/* Takes those off that have ended. Never raises. */
+void cmpy_threads_prune(PyObject *leaving);
+/* Waits for all of them, but for the calling thread, and not while the interpreter takes itself apart, when they stand
+ * still. -1 with what a signal handler raised. */
+int cmpy_threads_join(struct cmpy_state *state, PyObject *leaving);
 
 #endif
