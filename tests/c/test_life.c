@@ -4,6 +4,7 @@
 #include "shm/life.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -74,5 +75,22 @@ TEST(a_page_that_might_shrink_is_refused)
     CHECK_EQ(cmp_memfd_seal(fd), 0);
     CHECK_EQ(cmp_life_attach(&client, fd), 0);
     cmp_life_leave(&client);
+    cmp_life_leave(&server);
+}
+
+TEST(descriptor_number_that_others_reused_is_not_closed)
+{
+    struct cmp_life server, client;
+    CHECK_EQ(cmp_life_begin(&server), 0);
+    CHECK_EQ(cmp_life_attach(&client, dup(server.fd)), 0);
+    int number = client.fd;
+    CHECK(cmp_life_owns_fd(&client));
+    close(number);
+    CHECK(!cmp_life_owns_fd(&client));
+    CHECK_EQ(open("/dev/null", O_RDONLY), number);
+    CHECK(!cmp_life_owns_fd(&client));
+    cmp_life_leave(&client);
+    CHECK(fcntl(number, F_GETFD) >= 0);
+    close(number);
     cmp_life_leave(&server);
 }

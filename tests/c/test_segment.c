@@ -109,6 +109,9 @@ TEST(header_that_cannot_be_is_refused)
     uint32_t version = CMP_SEGMENT_VERSION + (1u << 16), magic = 0;
     CHECK_EQ(attach_with(offsetof(struct cmp_segment_shm, version), &version, 4), -EPROTO);
     CHECK_EQ(attach_with(offsetof(struct cmp_segment_shm, magic), &magic, 4), -EPROTO); /* killed before "born" */
+    uint32_t most = CMP_MEMBERS_MOST;
+    size_t nslots = segment.shm->members_offset + offsetof(struct cmp_members_shm, nslots);
+    CHECK_EQ(attach_with(nslots, &most, sizeof most), -EPROTO);
     cmp_segment_close(&segment);
 }
 

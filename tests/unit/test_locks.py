@@ -467,6 +467,13 @@ def test_cell_is_found_again_from_its_slab_and_index():
         other.__setstate__((7, index))
 
 
+@pytest.mark.parametrize(("number", "error"), [(-1, ValueError), (2**32, OverflowError), ("1", AttributeError)])
+def test_slab_is_made_of_a_descriptor_s_number_only(number, error):
+    slab, _ = cmp.get_context("spawn").Lock()._where()
+    with pytest.raises(error):
+        type(slab)(number)
+
+
 # --- the objects ---
 
 

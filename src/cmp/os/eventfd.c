@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 int cmp_eventfd_create(int *fd)
@@ -13,21 +12,6 @@ int cmp_eventfd_create(int *fd)
     errno = saved;
     if (code == 0) *fd = made;
     return code;
-}
-
-uint64_t cmp_eventfd_identity(int fd)
-{
-    struct stat facts;
-    int saved = errno;
-    uint64_t identity = 0;
-    if (fd >= 0 && fstat(fd, &facts) == 0) identity = ((uint64_t)facts.st_dev << 32 ^ (uint64_t)facts.st_ino) | 1;
-    errno = saved;
-    return identity;
-}
-
-bool cmp_eventfd_is(int fd, uint64_t identity)
-{
-    return identity != 0 && cmp_eventfd_identity(fd) == identity;
 }
 
 void cmp_eventfd_raise(int fd)

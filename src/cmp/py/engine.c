@@ -1,8 +1,8 @@
 #include "py/engine.h"
 
 #include "os/clock.h"
-#include "os/eventfd.h"
 #include "os/forkepoch.h"
+#include "os/identity.h"
 #include "py/descriptor.h"
 #include "py/encode.h"
 #include "py/errors.h"
@@ -129,7 +129,7 @@ static void engine_dealloc(struct cmpy_engine *engine)
     PyTypeObject *type = Py_TYPE(engine);
     engine_close(engine);
     bool is_spawned_worker = engine->workers == NULL; /* which has a descriptor of its own */
-    if (is_spawned_worker && cmp_eventfd_is(engine->wake_fd, engine->wake_identity)) close(engine->wake_fd);
+    if (is_spawned_worker && cmp_identity_is(engine->wake_fd, engine->wake_identity)) close(engine->wake_fd);
     cmpy_tasks_free(&engine->book);
     if (engine->workers != NULL)
         for (uint32_t i = 0; i < engine->nslots; i++) Py_XDECREF(engine->workers[i].process);
@@ -164,7 +164,7 @@ static PyObject *engine_reduce(struct cmpy_engine *engine, PyObject *Py_UNUSED(i
     PyObject *spawning = PyObject_CallOneArg(state->assert_spawning, (PyObject *)engine);
     if (spawning == NULL) return NULL;
     Py_DECREF(spawning);
-    if (!cmp_segment_owns_fd(&engine->segment) || !cmp_eventfd_is(engine->wake_fd, engine->wake_identity))
+    if (!cmp_segment_owns_fd(&engine->segment) || !cmp_identity_is(engine->wake_fd, engine->wake_identity))
         return cmpy_raise("Pool: its descriptor was closed", -EBADF);
     memory = cmpy_descriptor_export(state, engine->segment.fd);
     if (memory == NULL) goto out;
@@ -191,7 +191,7 @@ static PyObject *attach_engine(PyObject *module, PyObject *args)
     int fd = cmpy_descriptor_import(memory);
     if (fd >= 0) engine->wake_fd = cmpy_descriptor_import(event);
     if (fd < 0 || engine->wake_fd < 0) goto failed;
-    engine->wake_identity = cmp_eventfd_identity(engine->wake_fd);
+    engine->wake_identity = cmp_identity_of(engine->wake_fd);
     int code = cmp_segment_attach(&engine->segment, fd);
     if (code == 0) {
         fd = -1;

@@ -43,7 +43,7 @@ struct cmpy_engine {
     struct cmp_queue tasks, results;
     struct cmp_pooltable *table;
     int wake_fd;                    /* the supervisor's eventfd */
-    uint64_t wake_identity;         /* what that number stands for (os/eventfd.h) */
+    uint64_t wake_identity;         /* what that number stands for (os/identity.h) */
 
     /* From here on: the parent's. */
     enum cmpy_pool_state pool_state;

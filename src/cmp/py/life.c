@@ -5,6 +5,7 @@
 #include "py/errors.h"
 #include "py/wait.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 typedef struct {
@@ -87,6 +88,7 @@ static PyObject *life_is_on(LifeObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *life_getstate(LifeObject *self, PyObject *Py_UNUSED(ignored))
 {
     if (life_check(self) == NULL) return NULL;
+    if (!cmp_life_owns_fd(&self->life)) return cmpy_raise("the manager's life: its descriptor was closed", -EBADF);
     return cmpy_descriptor_export(cmpy_state_of_type(Py_TYPE(self)), self->life.fd);
 }
 

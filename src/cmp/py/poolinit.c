@@ -1,6 +1,6 @@
 #include "py/poolinit.h"
 
-#include "os/eventfd.h"
+#include "os/identity.h"
 #include "py/books.h"
 #include "py/ending.h"
 #include "py/roster.h"
@@ -87,7 +87,7 @@ static int make_engine(Pool *self, Py_ssize_t size)
         Py_DECREF(engine);
         return -1;
     }
-    engine->wake_identity = cmp_eventfd_identity(engine->wake_fd);
+    engine->wake_identity = cmp_identity_of(engine->wake_fd);
     self->engine = engine;
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "py/slab.h"
 
+#include "py/descriptor.h"
 #include "py/errors.h"
 
 #include <errno.h>
@@ -37,12 +38,8 @@ static PyObject *slab_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     if (!PyArg_ParseTuple(args, "|O:Slab", &from)) return NULL;
     if (from == NULL) return wrap(type, -1);
-    PyObject *number = PyLong_Check(from) ? Py_NewRef(from) : PyObject_CallMethod(from, "detach", NULL);
-    if (number == NULL) return NULL;
-    long fd = PyLong_AsLong(number);
-    Py_DECREF(number);
-    if (fd == -1 && PyErr_Occurred()) return NULL;
-    return wrap(type, (int)fd);
+    int fd = PyLong_Check(from) ? PyObject_AsFileDescriptor(from) : cmpy_descriptor_import(from);
+    return fd < 0 ? NULL : wrap(type, fd);
 }
 
 static void slab_dealloc(PyObject *op)
@@ -55,21 +52,26 @@ static void slab_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+/* Its descriptor; -1 with an exception. */
+static int fd_of(PyObject *op)
+{
+    const struct cmp_slab *shared = &((struct slab *)op)->shared;
+    int code = cmp_slab_check_fd(shared);
+    if (code == 0) return shared->fd;
+    cmpy_raise("the slab's descriptor was closed by others", code);
+    return -1;
+}
+
 static PyObject *slab_fileno(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    struct slab *self = (struct slab *)op;
-    int code = cmp_slab_check_fd(&self->shared);
-    if (code < 0) return cmpy_raise("the slab's descriptor was closed by others", code);
-    return PyLong_FromLong(self->shared.fd);
+    int fd = fd_of(op);
+    return fd < 0 ? NULL : PyLong_FromLong(fd);
 }
 
 static PyObject *slab_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *fd = slab_fileno(op, NULL), *module = NULL, *dup = NULL;
-    if (fd != NULL) module = PyImport_ImportModule("multiprocessing.reduction");
-    if (module != NULL) dup = PyObject_CallMethod(module, "DupFd", "O", fd);
-    Py_XDECREF(fd);
-    Py_XDECREF(module);
+    int fd = fd_of(op);
+    PyObject *dup = fd < 0 ? NULL : cmpy_descriptor_export(cmpy_state_of_type(Py_TYPE(op)), fd);
     return dup == NULL ? NULL : Py_BuildValue("O(N)", Py_TYPE(op), dup);
 }
 

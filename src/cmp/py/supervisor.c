@@ -3,6 +3,7 @@
 #include "os/clock.h"
 #include "os/eventfd.h"
 #include "os/forkepoch.h"
+#include "os/identity.h"
 #include "os/lifeline.h"
 #include "os/sigmask.h"
 #include "py/errors.h"
@@ -23,7 +24,7 @@
 static struct {
     uint32_t epoch;
     int wake_fd;
-    uint64_t wake_identity;           /* what that number stands for (os/eventfd.h) */
+    uint64_t wake_identity;           /* what that number stands for (os/identity.h) */
     int reserved;                     /* pools that have the eventfd's number and are not adopted yet */
     bool running;                     /* the thread */
     bool asleep;
@@ -34,7 +35,7 @@ static struct {
 /* A program that closes all descriptors may have closed it, too, and opened something else under its number. */
 static bool has_eventfd(void)
 {
-    return cmp_eventfd_is(supervisor.wake_fd, supervisor.wake_identity);
+    return cmp_identity_is(supervisor.wake_fd, supervisor.wake_identity);
 }
 
 static void drop_eventfd(void)
@@ -64,7 +65,7 @@ int cmpy_supervisor_reserve(void)
             cmpy_raise("Pool", code);
             return -1;
         }
-        supervisor.wake_identity = cmp_eventfd_identity(supervisor.wake_fd);
+        supervisor.wake_identity = cmp_identity_of(supervisor.wake_fd);
     }
     supervisor.reserved++;
     return supervisor.wake_fd;

@@ -3,6 +3,7 @@
 #include "os/clock.h"
 #include "os/eventfd.h"
 #include "os/forkepoch.h"
+#include "os/identity.h"
 #include "os/sigmask.h"
 #include "py/decode.h"
 #include "py/encode.h"
@@ -186,7 +187,7 @@ static int publish(struct job *job, struct cmpy_sink *sink)
 static bool tell(const struct cmpy_engine *engine)
 {
     if (!cmp_pooltable_tell(engine->table)) return true;
-    bool hears = cmp_eventfd_is(engine->wake_fd, engine->wake_identity);
+    bool hears = cmp_identity_is(engine->wake_fd, engine->wake_identity);
     if (hears) cmp_eventfd_raise(engine->wake_fd);
     return hears;
 }

@@ -1,6 +1,7 @@
 #include "shm/life.h"
 
 #include "os/forkepoch.h"
+#include "os/identity.h"
 #include "os/memfd.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@ static int map(struct cmp_life *life, int fd)
     if (page == MAP_FAILED) code = -errno;
     else (void)madvise(page, PAGE_BYTES, MADV_DONTDUMP);
     errno = saved;
-    if (code == 0) *life = (struct cmp_life){.shm = page, .fd = fd};
+    if (code == 0) *life = (struct cmp_life){.shm = page, .fd = fd, .identity = cmp_identity_of(fd)};
     return code;
 }
 
@@ -67,8 +68,13 @@ void cmp_life_leave(struct cmp_life *life)
         cmp_mutex_unlock(&life->shm->held);
     }
     munmap(life->shm, PAGE_BYTES);
-    close(life->fd);
+    if (cmp_life_owns_fd(life)) close(life->fd);
     *life = (struct cmp_life){.fd = -1};
+}
+
+bool cmp_life_owns_fd(const struct cmp_life *life)
+{
+    return cmp_identity_is(life->fd, life->identity);
 }
 
 enum cmp_life_state cmp_life_state(const struct cmp_life *life)

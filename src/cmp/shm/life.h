@@ -11,6 +11,7 @@
 #include "os/atomics.h"
 #include "shm/mutex.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct cmp_life_shm {
@@ -23,6 +24,7 @@ struct cmp_life_shm {
 struct cmp_life {
     struct cmp_life_shm *shm; /* NULL: no handle */
     int fd;
+    uint64_t identity; /* of fd: a program may have closed it, and have got the number again for something else */
     uint32_t serving; /* the server's own handle: cmp_fork_epoch() of its process; 0 in a client */
 };
 
@@ -35,6 +37,9 @@ int cmp_life_attach(struct cmp_life *life, int fd);
 /* Unmaps. The server's thread closes its page and lets go of it first: the C library's list of held mutexes must not
  * lead into unmapped memory. */
 void cmp_life_leave(struct cmp_life *life);
+
+/* Is fd still the page's? */
+bool cmp_life_owns_fd(const struct cmp_life *life);
 
 /* A few ns. */
 enum cmp_life_state cmp_life_state(const struct cmp_life *life);

@@ -5,6 +5,7 @@
 #include "os/clock.h"
 #include "os/eventfd.h"
 #include "os/fault.h"
+#include "os/identity.h"
 #include "shm/queue_layout.h"
 #include "shm/sweep.h"
 
@@ -251,12 +252,12 @@ int cmp_queue_arm(struct cmp_queue *queue, int64_t deadline_ns)
 void cmp_queue_use_eventfd(struct cmp_queue *queue, int fd)
 {
     queue->event_fd = fd;
-    queue->event_identity = cmp_eventfd_identity(fd);
+    queue->event_identity = cmp_identity_of(fd);
 }
 
 bool cmp_queue_owns_eventfd(const struct cmp_queue *queue)
 {
-    return cmp_eventfd_is(queue->event_fd, queue->event_identity);
+    return cmp_identity_is(queue->event_fd, queue->event_identity);
 }
 
 void cmp_queue_raise(struct cmp_queue *queue)

@@ -1,5 +1,6 @@
 #include "shm/segment.h"
 
+#include "os/identity.h"
 #include "os/memfd.h"
 #include "shm/budget.h"
 #include "shm/extent.h"
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define LINE 128
@@ -50,20 +50,13 @@ static bool plausible(const struct cmp_segment_shm *header, uint64_t file_bytes)
 
 static void remember_fd(struct cmp_segment *segment, int fd)
 {
-    struct stat facts;
     segment->fd = fd;
-    if (fstat(fd, &facts) < 0) return;
-    segment->inode = facts.st_ino;
-    segment->device = facts.st_dev;
+    segment->identity = cmp_identity_of(fd);
 }
 
 bool cmp_segment_owns_fd(const struct cmp_segment *segment)
 {
-    struct stat facts;
-    int saved = errno;
-    bool owns = fstat(segment->fd, &facts) == 0 && facts.st_ino == segment->inode && facts.st_dev == segment->device;
-    errno = saved;
-    return owns;
+    return cmp_identity_is(segment->fd, segment->identity);
 }
 
 static void sweep_full_table(void *segment)
@@ -82,6 +75,8 @@ static int settle(struct cmp_segment *segment, char *at, const struct cmp_segmen
     cmp_private_store(&segment->own_maps.size[0], header->head_bytes, relaxed);
     cmp_private_store(&segment->own_maps.at[0], at, release);
     int code = cmp_members_attach(&segment->members, (struct cmp_members_shm *)(at + header->members_offset));
+    /* Beyond these slots lies something else, and beyond the extent nothing. */
+    if (code == 0 && segment->members.nslots != CMP_SEGMENT_MEMBERS) code = -EPROTO;
     segment->members.on_full = sweep_full_table;
     segment->members.on_full_arg = segment;
     return code;
@@ -163,6 +158,7 @@ int cmp_segment_attach(struct cmp_segment *segment, int fd)
     if (code == 0) code = settle(segment, at, &header);
     if (code == 0) remember_fd(segment, fd);
     else if (at != NULL) munmap(at, header.head_bytes);
+    if (code < 0) segment->shm = NULL;
     errno = saved;
     return code;
 }
@@ -172,8 +168,7 @@ int cmp_segment_twin(struct cmp_segment *twin, struct cmp_segment *segment)
     memset(twin, 0, sizeof *twin);
     twin->shm = segment->shm;
     twin->fd = segment->fd;
-    twin->inode = segment->inode;
-    twin->device = segment->device;
+    twin->identity = segment->identity;
     twin->root_offset = segment->root_offset;
     twin->root_bytes = segment->root_bytes;
     twin->extents_offset = segment->extents_offset;

@@ -36,7 +36,7 @@ struct cmp_segment_maps {
 struct cmp_segment {
     struct cmp_segment_shm *shm;
     int fd;
-    uint64_t inode, device;          /* of fd: user code that closes everything may have let the number be reused */
+    uint64_t identity;               /* of fd: user code that closes everything may have let the number be reused */
     uint64_t extents_offset;         /* as checked at attach, like the next two */
     uint64_t root_offset, root_bytes;
     struct cmp_members members;

@@ -1,6 +1,7 @@
 #include "shm/slab.h"
 
 #include "os/clock.h"
+#include "os/identity.h"
 #include "os/memfd.h"
 
 #include <assert.h>
@@ -8,7 +9,6 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* "cel", and the version of the layout. */
@@ -59,27 +59,18 @@ static struct cmp_cell_shm *page_at(const struct cmp_slab *slab, uint32_t index)
     return (struct cmp_cell_shm *)(slab->map + (size_t)index * CMP_CELL_BYTES);
 }
 
-static int inode_of(int fd, uint64_t *inode)
-{
-    struct stat status;
-    int saved = errno, code = fstat(fd, &status) < 0 ? -errno : 0;
-    errno = saved;
-    if (code == 0) *inode = status.st_ino;
-    return code;
-}
-
 int cmp_slab_create(struct cmp_slab *slab)
 {
     struct cmp_slab made = {.fd = -1};
     int code = cmp_memfd_create("cmp-slab", &made.fd);
     if (code == 0) code = cmp_memfd_grow(made.fd, SLAB_BYTES);
     if (code == 0) code = cmp_memfd_seal(made.fd);
-    if (code == 0) code = inode_of(made.fd, &made.inode);
     if (code == 0 && (made.map = map_pages(SLAB_BYTES, made.fd)) == NULL) code = -ENOMEM;
     if (code < 0) {
         if (made.fd >= 0) close(made.fd);
         return code;
     }
+    made.identity = cmp_identity_of(made.fd);
     set_up(page_at(&made, 0), CMP_CELL_SLAB, SLAB_CELLS);
     cmp_store(&page_at(&made, 0)->word, 1, relaxed, "slab.init"); /* nobody else has it yet */
     *slab = made;
@@ -88,12 +79,11 @@ int cmp_slab_create(struct cmp_slab *slab)
 
 int cmp_slab_attach(struct cmp_slab *slab, int fd)
 {
-    struct cmp_slab made = {.fd = fd};
+    struct cmp_slab made = {.fd = fd, .identity = cmp_identity_of(fd)};
     uint64_t size;
     /* Checked before mapping: beyond the end of a shorter file, or one that shrinks later, lies SIGBUS. */
     int code = cmp_memfd_inspect(fd, &size);
     if (code == 0 && size != SLAB_BYTES) code = -EPROTO;
-    if (code == 0) code = inode_of(fd, &made.inode);
     if (code < 0) return code;
     if ((made.map = map_pages(SLAB_BYTES, fd)) == NULL) return -ENOMEM;
     struct cmp_cell_shm *first = page_at(&made, 0);
@@ -120,8 +110,7 @@ void cmp_slab_close(struct cmp_slab *slab)
 
 int cmp_slab_check_fd(const struct cmp_slab *slab)
 {
-    uint64_t inode = 0;
-    return inode_of(slab->fd, &inode) == 0 && inode == slab->inode ? 0 : -EBADF;
+    return cmp_identity_is(slab->fd, slab->identity) ? 0 : -EBADF;
 }
 
 int cmp_slab_claim(struct cmp_slab *slab, uint32_t *index)

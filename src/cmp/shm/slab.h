@@ -71,7 +71,7 @@ struct cmp_cell_shm {
 struct cmp_slab {
     char *map;
     int fd;
-    uint64_t inode; /* of fd: user code that closes every descriptor may have had its number reused */
+    uint64_t identity; /* of fd: user code that closes every descriptor may have had its number reused */
 };
 
 /* This process's handle to one cell; its threads share it, and it stays where it is. Who this process is there, is
