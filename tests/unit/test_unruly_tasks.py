@@ -11,6 +11,7 @@ import pytest
 from support import alone
 
 import cmp
+import cmp.pool
 from cmp.pool import WorkerLostError
 
 pytestmark = pytest.mark.timeout(60)
@@ -22,6 +23,42 @@ def double(x):
 
 def wait_for_ever(_):
     signal.pause()
+
+
+# ---- pools in pools ----
+
+
+class NoDaemon(cmp.Process):
+    """Which may have children."""
+
+    @property
+    def daemon(self):
+        return False
+
+    @daemon.setter
+    def daemon(self, _):
+        pass
+
+
+class OuterPool(cmp.pool.Pool):
+    @staticmethod
+    def Process(_, *args, **kwds):
+        return NoDaemon(*args, **kwds)
+
+
+def use_a_pool(_):
+    with cmp.Pool(1) as inner:
+        assert inner.apply(double, (4,)) == 8
+    return os.getpid()
+
+
+def test_worker_that_has_had_a_pool_of_its_own_goes_on_and_is_heard():
+    with OuterPool(1) as pool:
+        heard = []
+        for n in range(1, 4):  # nobody waits in get(): the worker has to say that its result is there
+            pool.apply_async(use_a_pool, (n,), callback=heard.append)
+            wait_until(lambda n=n: len(heard) == n)
+        assert set(heard) == {pool._pool[0].pid}
 
 
 # ---- forks ----

@@ -44,11 +44,12 @@ static void drop_eventfd(void)
     supervisor.wake_fd = -1;
 }
 
-/* After a fork: nothing of the parent's. What its lists held stays as it was, for ever. */
+/* After a fork: nothing of the parent's. What its lists held stays as it was, for ever, and its eventfd open: a worker
+ * that makes a pool of its own still has to be heard by it. */
 static void be_ours(void)
 {
     if (supervisor.epoch == cmp_fork_epoch()) return;
-    drop_eventfd();
+    supervisor.wake_fd = -1;
     supervisor.epoch = cmp_fork_epoch();
     supervisor.reserved = 0;
     supervisor.running = supervisor.asleep = false;
