@@ -197,3 +197,17 @@ def test_signal_handler_may_wait_for_what_other_results_bring_about(mp, wait, wh
         finally:
             signal.signal(signal.SIGALRM, previous)
     assert heard == [True]
+
+
+def test_pool_ends_only_after_the_callback_that_runs(mp):
+    begun, done = threading.Event(), []
+
+    def take_long(value):
+        begun.set()
+        time.sleep(0.3)
+        done.append(value)
+
+    with mp.Pool(1) as pool:
+        pool.apply_async(double, (2,), callback=take_long)
+        assert begun.wait(30)
+    assert done == [4]

@@ -62,6 +62,53 @@ def test_program_ends_silently_under_daemon_threads_in_a_pool_call(call):
         assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", "")
 
 
+OWNED_BY_A_GLOBAL = """
+import sys
+import cmp
+
+class Owner:
+    def __init__(self):
+        self.pool = cmp.Pool(2)
+        self.pool.map(abs, range(5))
+        self.end = getattr(self.pool, sys.argv[1])
+
+    def __del__(self):
+        self.end()
+        self.pool.join()
+        print("joined", flush=True)
+
+if __name__ == "__main__":
+    owner = Owner()
+"""
+
+
+@pytest.mark.parametrize("end", ["close", "terminate"])
+def test_pool_is_joined_in_the_destructor_of_a_global(end):
+    """By then the interpreter has stopped all daemon threads, wherever they were."""
+    for _ in range(12):
+        ended = subprocess.run(
+            [sys.executable, "-c", OWNED_BY_A_GLOBAL, end], capture_output=True, text=True, timeout=30
+        )
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "joined\n", "")
+
+
+STUCK_CALLBACK = """
+import threading
+import cmp
+
+if __name__ == "__main__":
+    begun = threading.Event()
+    with cmp.Pool(1) as pool:
+        pool.apply_async(abs, (1,), callback=lambda _: (begun.set(), threading.Event().wait()))
+        begun.wait()
+"""
+
+
+def test_program_ends_though_a_callback_never_comes_back():
+    ended = subprocess.run([sys.executable, "-c", STUCK_CALLBACK], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
 SLEEPING = """
 import time
 import cmp

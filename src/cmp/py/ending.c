@@ -1,6 +1,7 @@
 #include "py/ending.h"
 
 #include "os/clock.h"
+#include "py/farewell.h"
 #include "py/lead.h"
 #include "py/processes.h"
 #include "py/supervisor.h"
@@ -9,6 +10,7 @@
 #include <poll.h>
 
 #define PATIENCE_NS (800 * CMP_MS) /* between SIGTERM and SIGKILL */
+#define CALLBACKS_NS (5000 * CMP_MS)
 #define SLICE_MS 100               /* a signal may come between two looks for signals and a sleep */
 #define SHUTDOWN_NS (100 * CMP_MS)
 
@@ -127,18 +129,31 @@ void cmpy_ending_disband(struct cmpy_engine *engine)
 
 /* --- the pool --- */
 
-/* A worker that another thread is starting right now would be missed. That thread ends it by itself (py/roster.c), so
- * this only makes sure that it is gone when terminate() returns, if that can be had soon. */
-static void await_starts(struct cmpy_engine *engine, struct interruption *interruption)
+/* Other threads are given that long to get through with it. */
+static void await_others(struct cmpy_engine *engine, bool (*goes_on)(const struct cmpy_engine *), int64_t patience_ns,
+                         struct interruption *interruption)
 {
-    int64_t deadline_ns = cmp_now_ns() + PATIENCE_NS;
-    while (engine->starting > 0 && !cmpy_supervisor_is_me() && interruption->type == NULL
-           && cmp_now_ns() < deadline_ns) {
+    int64_t deadline_ns = cmp_now_ns() + patience_ns;
+    while (goes_on(engine) && interruption->type == NULL && cmp_now_ns() < deadline_ns) {
         Py_BEGIN_ALLOW_THREADS
         (void)poll(NULL, 0, 1);
         Py_END_ALLOW_THREADS
         look_for_signals(interruption);
     }
+}
+
+/* A worker that another thread is starting right now would be missed. That thread ends it by itself (py/roster.c), so
+ * this only makes sure that it is gone when terminate() returns, if that can be had soon. */
+static bool is_starting(const struct cmpy_engine *engine)
+{
+    return engine->starting > 0 && !cmpy_supervisor_is_me() && !cmpy_threads_are_gone();
+}
+
+/* Those whose results came in time are called back before terminate() returns, and before the program ends. The stdlib
+ * waits for the one that is running, though it may never come back. */
+static bool is_calling_back(const struct cmpy_engine *engine)
+{
+    return engine->callbacks.out > 0 && !cmpy_callbacks_is_me(engine) && !cmpy_threads_are_gone();
 }
 
 int cmpy_ending_run(struct cmpy_engine *engine)
@@ -154,8 +169,9 @@ int cmpy_ending_run(struct cmpy_engine *engine)
     cmpy_lead_drain(engine); /* what was done in time is done */
     shut(engine);
     cmpy_engine_end_all(engine, NULL);
-    await_starts(engine, &interruption);
+    await_others(engine, is_starting, PATIENCE_NS, &interruption);
     disband(engine, &interruption);
+    await_others(engine, is_calling_back, CALLBACKS_NS, &interruption);
     engine->ended = true;
     cmpy_engine_unpin(engine);
     cmpy_supervisor_kick();

@@ -1,6 +1,7 @@
 /* Ending: how a pool ends at once, by terminate(), the end of its `with`, its collection, or the interpreter's exit.
  *
  * What is out ends without a result. The workers get SIGTERM, and those whom that has not ended within 0.8 s SIGKILL.
+ * Callbacks that are due are waited for, five seconds at most.
  * Nothing interrupts it half-way: a signal handler's exception (Ctrl-C, once more) has the workers killed right away
  * and is raised when they are gone. */
 #ifndef CMP_PY_ENDING_H

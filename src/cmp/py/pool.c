@@ -94,8 +94,13 @@ static PyObject *pool_join(Pool *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     Py_INCREF(engine);
-    int code = cmpy_lead_wait(engine, is_finished, engine, CMPY_FOREVER, false);
-    if (code == 0) code = cmpy_threads_join(engine->state, engine->leaving);
+    int code;
+    if (cmpy_threads_are_gone()) {
+        code = cmpy_ending_run(engine);
+    } else {
+        code = cmpy_lead_wait(engine, is_finished, engine, CMPY_FOREVER, false);
+        if (code == 0) code = cmpy_threads_join(engine->state, engine->leaving);
+    }
     Py_DECREF(engine);
     if (code < 0) return NULL;
     Py_RETURN_NONE;
