@@ -113,3 +113,50 @@ def test_handler_releases_what_an_interrupted_acquire_waits_for(on_alarm):
         lock.acquire()
         on_alarm(lock.release)
         assert lock.acquire(timeout=30)
+
+
+# ---- Ctrl-C while arguments are being pickled, which may run any code of theirs ----
+
+
+class Interrupting:
+    """Whose first pickling is interrupted; arrives as a number."""
+
+    def __init__(self, number):
+        self.number, self.before = number, False
+
+    def __reduce__(self):
+        if not self.before:
+            self.before = True
+            signal.raise_signal(signal.SIGINT)
+        return int, (self.number,)
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda pool, argument: pool.apply(double, (argument,)),
+        lambda pool, argument: pool.apply_async(double, (argument,)),
+        lambda pool, argument: pool.apply_async(double, (argument,), callback=print, error_callback=print),
+        lambda pool, argument: pool.map(double, [1, argument, 3]),
+        lambda pool, argument: pool.map_async(double, [1, argument, 3], chunksize=1, error_callback=print),
+        lambda pool, argument: pool.imap(double, [1, argument, 3]),
+        lambda pool, argument: pool.imap_unordered(double, [argument]),
+    ],
+)
+def test_control_c_while_a_task_is_made_is_raised_by_the_call(pool, give, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        give(pool, Interrupting(2))
+    assert pool.map(double, [5, 6]) == [10, 12]
+    pool.close()
+    pool.join()
+    assert capsys.readouterr().out == ""  # nobody is called back
+
+
+def test_control_c_while_next_makes_tasks_costs_no_result(pool):
+    results = pool.imap(double, [1, Interrupting(2), Interrupting(3), 4], buffersize=1)
+    got = []
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            got.extend(results)
+    got.extend(results)
+    assert got == [2, 4, 6, 8]

@@ -243,8 +243,7 @@ int cmpy_engine_submit(struct cmpy_engine *engine, struct cmpy_job *job, Py_ssiz
     struct cmpy_task task;
     if (!cmpy_tasks_remove(&engine->book, id, &task)) {
         /* The pool ended meanwhile, and the task with it. */
-        PyErr_Clear();
-        return 0;
+        return 1;
     }
     engine->out_kib -= task.kib;
     Py_DECREF(job);

@@ -95,7 +95,8 @@ void cmpy_engine_finish(struct cmpy_engine *engine);
 /* -1 with RuntimeError in a process that is not the pool's. */
 int cmpy_engine_check_process(const struct cmpy_engine *engine);
 
-/* Registers a task of `job` at `position` and queues its bytes. -1 with an exception: it is not queued. */
+/* Registers a task of `job` at `position` and queues its bytes: 0; 1: the pool ended meanwhile and has answered it, and
+ * a signal handler's exception may be set; -1 with an exception: it is not queued. */
 int cmpy_engine_submit(struct cmpy_engine *engine, struct cmpy_job *job, Py_ssize_t position, struct cmpy_sink *sink);
 /* Hands the outcome of a task that has left the book to its job; takes over both. */
 void cmpy_engine_answer(struct cmpy_engine *engine, struct cmpy_task *task, struct cmpy_parcel *parcel);

@@ -30,6 +30,11 @@ PyObject *cmpy_raise(const char *operation, int code)
     return NULL;
 }
 
+bool cmpy_exception_interrupts(void)
+{
+    return PyErr_Occurred() != NULL && !PyErr_ExceptionMatches(PyExc_Exception);
+}
+
 PyObject *cmpy_exception_take(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000

@@ -1,6 +1,7 @@
 #include "py/feeder.h"
 
 #include "py/encode.h"
+#include "py/errors.h"
 #include "py/supervisor.h"
 #include "py/thread.h"
 #include "py/wait.h"
@@ -61,7 +62,8 @@ static int encode_fed(struct cmpy_state *state, struct cmpy_sink *sink, struct c
     return code < 0 ? -1 : cmpy_encode(state, sink, Py_None);
 }
 
-/* The function's bytes, for a feed's tasks to share. A function that does not pickle fails each task by itself. */
+/* The function's bytes, for a feed's tasks to share. NULL for one that does not pickle, which fails each task by
+ * itself, and with a signal handler's exception. */
 static PyObject *encode_function(struct cmpy_state *state, PyObject *function)
 {
     if (!is_by_name(function)) return NULL;
@@ -70,9 +72,25 @@ static PyObject *encode_function(struct cmpy_state *state, PyObject *function)
     cmpy_sink_init(&sink);
     if (cmpy_encode(state, &sink, function) == 0 && sink.outside == 0)
         encoded = PyBytes_FromStringAndSize((const char *)sink.bytes, (Py_ssize_t)sink.used);
-    PyErr_Clear();
+    if (!cmpy_exception_interrupts()) PyErr_Clear();
     cmpy_sink_clear(&sink);
     return encoded;
+}
+
+int cmpy_feed_traverse(struct cmpy_feed *feed, visitproc visit, void *arg)
+{
+    Py_VISIT(feed->iterator);
+    Py_VISIT(feed->function);
+    Py_VISIT(feed->put_back);
+    return 0;
+}
+
+void cmpy_feed_clear(struct cmpy_feed *feed)
+{
+    Py_CLEAR(feed->iterator);
+    Py_CLEAR(feed->function);
+    Py_CLEAR(feed->encoded);
+    Py_CLEAR(feed->put_back);
 }
 
 int cmpy_feed_begin(struct cmpy_state *state, struct cmpy_feed *feed, PyObject *function, PyObject *iterable,
@@ -83,6 +101,7 @@ int cmpy_feed_begin(struct cmpy_state *state, struct cmpy_feed *feed, PyObject *
     if (feed->iterator == NULL) return -1;
     feed->function = Py_NewRef(function);
     feed->encoded = encode_function(state, function);
+    if (PyErr_Occurred()) return -1;
     feed->kind = kind;
     feed->chunksize = chunksize;
     return 0;
@@ -130,9 +149,9 @@ static bool has_room(struct cmpy_engine *engine, const struct cmpy_feed *feed)
 /* The feed's iterable is at its end, or is not wanted any more. */
 static void end_feed(struct cmpy_job *job, struct cmpy_feed *feed)
 {
-    PyObject *iterator = feed->iterator, *function = feed->function, *encoded = feed->encoded;
-    if (iterator == NULL) return;
-    feed->iterator = feed->function = feed->encoded = NULL;
+    struct cmpy_feed ended = *feed;
+    if (feed->iterator == NULL) return;
+    feed->iterator = feed->function = feed->encoded = feed->put_back = NULL;
     Py_INCREF(job);
     PyObject *feeds = job->engine->feeds;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(feeds); i++) {
@@ -142,23 +161,37 @@ static void end_feed(struct cmpy_job *job, struct cmpy_feed *feed)
     }
     job->kind->set_length(job, feed->next);
     if (job->engine->pool_state != CMPY_POOL_RUN) cmpy_supervisor_kick(); /* perhaps the workers can go home now */
-    Py_XDECREF(function);
-    Py_XDECREF(encoded);
-    Py_DECREF(iterator);
+    cmpy_feed_clear(&ended);
     Py_DECREF(job);
 }
 
-static void submit(struct cmpy_job *job, struct cmpy_feed *feed, PyObject *argument)
+/* What became of the task at `position`, of which `code` tells. -1: `raises`, and the exception of a signal handler is
+ * set; the task, unless it was queued or the feed has been ended, is yet to be made. */
+static int settle(struct cmpy_job *job, struct cmpy_feed *feed, PyObject *argument, int code, bool raises)
+{
+    bool interrupted = raises && cmpy_exception_interrupts();
+    if (code < 0 && interrupted && feed->iterator != NULL) {
+        feed->next--;
+        feed->put_back = Py_NewRef(argument);
+    } else if (code < 0) {
+        feed->refused++;
+        cmpy_engine_fail_position(job, feed->next - 1);
+    } else if (code > 0 && !interrupted) {
+        PyErr_Clear();
+    }
+    return interrupted && PyErr_Occurred() ? -1 : 0;
+}
+
+static int submit(struct cmpy_job *job, struct cmpy_feed *feed, PyObject *argument, bool raises)
 {
     struct cmpy_sink sink;
     Py_ssize_t position = feed->next++;
     cmpy_sink_init(&sink);
-    if (encode_fed(job->engine->state, &sink, feed, argument) < 0 ||
-        cmpy_engine_submit(job->engine, job, position, &sink) < 0) {
-        feed->refused++;
-        cmpy_engine_fail_position(job, position);
-    }
+    int code = encode_fed(job->engine->state, &sink, feed, argument);
+    if (code == 0) code = cmpy_engine_submit(job->engine, job, position, &sink);
+    code = settle(job, feed, argument, code, raises);
     cmpy_sink_clear(&sink);
+    return code;
 }
 
 /* The feeder, if the job has one, runs no more users' code: it ends. */
@@ -167,24 +200,26 @@ static void feeder_leaves(struct cmpy_job *job)
     if (job->feed->thread != NULL) cmpy_thread_leaves(job->engine->leaving, job->feed->thread);
 }
 
-/* Submits tasks while there is room; at the end of the iterable the job learns its length. Never raises: exceptions
- * become outcomes. */
-static void feed_some(struct cmpy_job *job, struct cmpy_feed *feed)
+/* Submits tasks while there is room; at the end of the iterable the job learns its length. Exceptions become outcomes,
+ * but with `raises`, in a caller that can be interrupted, those of signal handlers: then -1. */
+static int feed_some(struct cmpy_job *job, struct cmpy_feed *feed, bool raises)
 {
     struct cmpy_engine *engine = job->engine;
-    if (feed->busy) return;
+    int code = 0;
+    if (feed->busy) return 0;
     feed->busy = true;
     Py_INCREF(job);
     PyObject *iterator = Py_XNewRef(feed->iterator);
     unsigned submitted = 0;
-    while (feed->iterator != NULL && has_room(engine, feed)) {
+    while (code == 0 && feed->iterator != NULL && has_room(engine, feed)) {
         cmpy_breathe(&submitted);
-        PyObject *argument = pull(iterator, feed);
+        PyObject *argument = feed->put_back != NULL ? feed->put_back : pull(iterator, feed);
+        feed->put_back = NULL;
         if (feed->iterator == NULL) { /* ended while users' code ran */
             PyErr_Clear();
             Py_XDECREF(argument);
         } else if (argument != NULL) {
-            submit(job, feed, argument);
+            code = submit(job, feed, argument, raises);
             Py_DECREF(argument);
         } else {
             if (PyErr_Occurred()) cmpy_engine_fail_position(job, feed->next++);
@@ -195,6 +230,7 @@ static void feed_some(struct cmpy_job *job, struct cmpy_feed *feed)
     Py_XDECREF(iterator);
     feed->busy = false;
     Py_DECREF(job);
+    return code;
 }
 
 /* --- who feeds --- */
@@ -208,12 +244,11 @@ static void kick(void)
 int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job)
 {
     if (PyList_Append(engine->feeds, (PyObject *)job) < 0) return -1;
-    if (job->feed->harmless) {
-        feed_some(job, job->feed);
-        return 0;
-    }
     struct cmpy_state *state = engine->state;
-    if (cmpy_thread_start(state, "cmp-pool-feeder", state->feed_function, (PyObject *)job) == 0) return 0;
+    int code = job->feed->harmless
+                   ? feed_some(job, job->feed, true)
+                   : cmpy_thread_start(state, "cmp-pool-feeder", state->feed_function, (PyObject *)job);
+    if (code == 0) return 0;
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
     end_feed(job, job->feed);
@@ -221,14 +256,15 @@ int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job)
     return -1;
 }
 
-void cmpy_feed_advance(struct cmpy_job *job)
+int cmpy_feed_advance(struct cmpy_job *job)
 {
     struct cmpy_feed *feed = job->feed;
-    if (feed->iterator == NULL || feed->busy) return;
+    if (feed->iterator == NULL || feed->busy) return 0;
     /* In bulk, unless the user asked for few. */
-    if (feed->buffersize == 0 && feed->next - feed->arrived > CMPY_FEED_WINDOW / 2) return;
-    if (feed->harmless) feed_some(job, feed);
-    else kick();
+    if (feed->buffersize == 0 && feed->next - feed->arrived > CMPY_FEED_WINDOW / 2) return 0;
+    if (feed->harmless) return feed_some(job, feed, true);
+    kick();
+    return 0;
 }
 
 void cmpy_feeds_advance(struct cmpy_engine *engine)
@@ -236,7 +272,7 @@ void cmpy_feeds_advance(struct cmpy_engine *engine)
     for (Py_ssize_t i = PyList_GET_SIZE(engine->feeds); i-- > 0;) {
         if (i >= PyList_GET_SIZE(engine->feeds)) continue;
         struct cmpy_job *job = (struct cmpy_job *)Py_NewRef(PyList_GET_ITEM(engine->feeds, i));
-        if (job->feed->harmless) feed_some(job, job->feed);
+        if (job->feed->harmless) (void)feed_some(job, job->feed, false);
         else kick();
         Py_DECREF(job);
     }
@@ -280,7 +316,7 @@ static PyObject *feed(PyObject *module, PyObject *argument)
     if (job->feed->thread == NULL) PyErr_Clear();
     while (job->feed->iterator != NULL) {
         struct listening l = {cmp_load(&feeder.kicks, relaxed)};
-        feed_some(job, job->feed);
+        (void)feed_some(job, job->feed, false);
         if (job->feed->iterator != NULL) (void)cmpy_wait(listen_call, &l, CMPY_FOREVER);
     }
     Py_CLEAR(job->feed->thread);

@@ -32,6 +32,7 @@ struct cmpy_feed {
     PyObject *iterator;      /* NULL: ended */
     PyObject *function;
     PyObject *encoded;       /* bytes: the function's, where these may be used again; or NULL */
+    PyObject *put_back;      /* what was taken from the iterator when a signal handler raised; the next task, or NULL */
     enum cmpy_task_kind kind;
     Py_ssize_t chunksize;
     Py_ssize_t next;         /* position of the next task */
@@ -47,6 +48,10 @@ struct cmpy_feed {
 
 int cmpy_feeder_add(PyObject *module);
 
+/* For the types that have one. */
+int cmpy_feed_traverse(struct cmpy_feed *feed, visitproc visit, void *arg);
+void cmpy_feed_clear(struct cmpy_feed *feed);
+
 /* Begins a feed of `iterable`. -1 with an exception. */
 int cmpy_feed_begin(struct cmpy_state *state, struct cmpy_feed *feed, PyObject *function, PyObject *iterable,
                     enum cmpy_task_kind kind, Py_ssize_t chunksize);
@@ -58,8 +63,9 @@ int cmpy_task_encode(struct cmpy_state *state, struct cmpy_sink *sink, enum cmpy
 int cmpy_feeds_enlist(struct cmpy_engine *engine, struct cmpy_job *job);
 /* Feeds what is harmless, and wakes the feeder threads for the rest. */
 void cmpy_feeds_advance(struct cmpy_engine *engine);
-/* The same for one job, when there is room again worth the trouble. */
-void cmpy_feed_advance(struct cmpy_job *job);
+/* The same for one job, when there is room again worth the trouble. -1 with a signal handler's exception: nothing is
+ * lost, the next call goes on. */
+int cmpy_feed_advance(struct cmpy_job *job);
 /* No more tasks: each fed job ends where it is. */
 void cmpy_feeds_end(struct cmpy_engine *engine);
 

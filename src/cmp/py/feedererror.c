@@ -1,5 +1,7 @@
 #include "py/feedererror.h"
 
+#include "py/errors.h"
+
 PyObject *cmpy_feeder_error_print(PyObject *Py_UNUSED(ignored), PyObject *args)
 {
     PyObject *error, *object;
@@ -21,7 +23,7 @@ static PyObject *overridden(PyObject *self)
 
 int cmpy_feeder_error_report(PyObject *queue, PyObject *object)
 {
-    if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
+    if (cmpy_exception_interrupts()) return -1;
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
     PyObject *hook = overridden(queue);

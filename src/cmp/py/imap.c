@@ -113,8 +113,8 @@ static void abandon(ImapJob *self)
 
 static int imap_job_traverse(ImapJob *self, visitproc visit, void *arg)
 {
-    Py_VISIT(self->feed.iterator);
-    Py_VISIT(self->feed.function);
+    int stop = cmpy_feed_traverse(&self->feed, visit, arg);
+    if (stop != 0) return stop;
     for (Py_ssize_t i = 0; i < self->nplaces; i++)
         if (self->places[i] != NULL) Py_VISIT(self->places[i]->object);
     return cmpy_job_traverse(&self->job, visit, arg);
@@ -122,8 +122,7 @@ static int imap_job_traverse(ImapJob *self, visitproc visit, void *arg)
 
 static int imap_job_clear(ImapJob *self)
 {
-    Py_CLEAR(self->feed.iterator);
-    Py_CLEAR(self->feed.function);
+    cmpy_feed_clear(&self->feed);
     cmpy_job_clear(&self->job);
     return 0;
 }
@@ -135,7 +134,6 @@ static void imap_job_dealloc(ImapJob *self)
     abandon(self);
     PyMem_Free(self->places);
     (void)imap_job_clear(self);
-    Py_CLEAR(self->feed.encoded);
     Py_XDECREF((PyObject *)self->job.engine);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
@@ -251,11 +249,20 @@ static PyObject *next_until(IMapIterator *self, int64_t deadline_ns)
             self->ended = true;
             return NULL;
         }
+        /* The room that it leaves is filled before it is taken out: what a signal handler raises costs no result. */
         bool success;
         PyObject *value;
-        if (open_next(imap, &success, &value) < 0) return NULL;
         imap->feed.handed_out++;
-        cmpy_feed_advance(&imap->job);
+        int code = cmpy_feed_advance(&imap->job);
+        if (code == 0 && next_parcel(imap) == NULL) { /* another thread has had it */
+            imap->feed.handed_out--;
+            continue;
+        }
+        if (code == 0) code = open_next(imap, &success, &value);
+        if (code < 0) {
+            imap->feed.handed_out--;
+            return NULL;
+        }
         if (!success) {
             if (self->chunked) self->ended = true;
             if (PyErr_CheckSignals() == 0) PyErr_SetObject((PyObject *)Py_TYPE(value), value);

@@ -85,12 +85,6 @@ void cmpy_parcel_drop(struct cmpy_parcel *parcel)
     PyMem_Free(parcel);
 }
 
-/* Ctrl-C, and whatever else is no fault of the bytes. */
-static bool is_ours(void)
-{
-    return !PyErr_ExceptionMatches(PyExc_Exception);
-}
-
 static PyObject *pool_name(const char *name)
 {
     PyObject *module = PyImport_ImportModule("cmp.pool");
@@ -119,7 +113,7 @@ static PyObject *open_error(struct cmpy_state *state, struct cmpy_source *source
     if (cause == NULL && text != Py_None) goto failed;
     error = cmpy_decode(state, source);
     if (error == NULL) {
-        if (is_ours()) goto failed;
+        if (cmpy_exception_interrupts()) goto failed; /* no fault of the bytes */
         PyObject *why = cmpy_exception_take();
         error = make("MaybeEncodingError", Py_BuildValue("(NO)", why, text));
         if (error == NULL) goto failed;
@@ -166,7 +160,7 @@ static int open_bytes(struct cmpy_state *state, struct cmpy_parcel *parcel, bool
     if (header.interrupted && await_signal() < 0) return -1;
     *value = *success ? cmpy_decode(state, &source) : open_error(state, &source);
     if (*value == NULL) {
-        if (is_ours()) return -1;
+        if (cmpy_exception_interrupts()) return -1;
         *success = false;
         *value = cmpy_exception_take();
     }

@@ -1,10 +1,12 @@
 #include "py/processes.h"
 
+#include "py/errors.h"
+
 #include <limits.h>
 
 static void drop_its_exception(void)
 {
-    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
+    if (!cmpy_exception_interrupts()) PyErr_Clear();
 }
 
 /* `number` is taken over; where it is none, `otherwise`. */
@@ -27,7 +29,7 @@ int cmpy_process_exitcode(struct cmpy_state *state, PyObject *process)
         exitcode = PyErr_Occurred() ? NULL : PyObject_GetAttr(process, state->str.exitcode);
     }
     Py_XDECREF(popen);
-    if (exitcode == Py_None || (exitcode == NULL && !PyErr_ExceptionMatches(PyExc_Exception))) {
+    if (exitcode == Py_None || (exitcode == NULL && cmpy_exception_interrupts())) {
         Py_XDECREF(exitcode);
         return INT_MIN;
     }

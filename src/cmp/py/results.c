@@ -1,6 +1,7 @@
 #include "py/results.h"
 
 #include "py/encode.h"
+#include "py/errors.h"
 #include "py/lead.h"
 #include "py/roster.h"
 #include "py/supervisor.h"
@@ -131,9 +132,14 @@ ApplyResult *cmpy_apply(struct cmpy_engine *engine, PyObject *pool, PyObject *fu
     if (self == NULL) return NULL;
     struct cmpy_sink sink;
     cmpy_sink_init(&sink);
-    if (cmpy_task_encode(engine->state, &sink, CMPY_TASK_CALL, function, arguments, keywords) < 0 ||
-        cmpy_engine_submit(engine, &self->job, 0, &sink) < 0)
+    int code = cmpy_task_encode(engine->state, &sink, CMPY_TASK_CALL, function, arguments, keywords);
+    if (code == 0) code = cmpy_engine_submit(engine, &self->job, 0, &sink);
+    if (cmpy_exception_interrupts()) {
+        cmpy_job_finish(&self->job);
+        Py_CLEAR(self);
+    } else if (code < 0) {
         cmpy_engine_fail_position(&self->job, 0);
+    }
     cmpy_sink_clear(&sink);
     return self;
 }

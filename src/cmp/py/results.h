@@ -24,7 +24,7 @@ typedef struct {
 int cmpy_results_add(PyObject *module);
 
 /* The result of one call, submitted. A call that cannot be encoded or queued gives a result that has failed. NULL with
- * an exception only where not even that was possible. */
+ * an exception only where not even that was possible, or a signal handler has raised. */
 ApplyResult *cmpy_apply(struct cmpy_engine *engine, PyObject *pool, PyObject *function, PyObject *arguments,
                         PyObject *keywords, PyObject *callback, PyObject *error_callback);
 /* `items` is a sequence of known length. */

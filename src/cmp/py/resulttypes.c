@@ -100,15 +100,13 @@ static int result_clear(ApplyResult *self)
 
 static int map_traverse(MapResult *self, visitproc visit, void *arg)
 {
-    Py_VISIT(self->feed.iterator);
-    Py_VISIT(self->feed.function);
-    return result_traverse(&self->result, visit, arg);
+    int stop = cmpy_feed_traverse(&self->feed, visit, arg);
+    return stop != 0 ? stop : result_traverse(&self->result, visit, arg);
 }
 
 static int map_clear(MapResult *self)
 {
-    Py_CLEAR(self->feed.iterator);
-    Py_CLEAR(self->feed.function);
+    cmpy_feed_clear(&self->feed);
     return result_clear(&self->result);
 }
 
@@ -132,9 +130,7 @@ static void result_dealloc(ApplyResult *self)
 static void map_dealloc(MapResult *self)
 {
     PyObject_GC_UnTrack(self);
-    Py_CLEAR(self->feed.iterator);
-    Py_CLEAR(self->feed.function);
-    Py_CLEAR(self->feed.encoded);
+    cmpy_feed_clear(&self->feed);
     result_dealloc(&self->result);
 }
 
