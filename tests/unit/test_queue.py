@@ -255,6 +255,24 @@ def test_get_many_hands_over_the_others_of_a_batch(q):
     assert q.empty()
 
 
+def interrupt():
+    raise KeyboardInterrupt
+
+
+class Interrupting:
+    """Ctrl-C comes while it is unpickled."""
+
+    def __reduce__(self):
+        return interrupt, ()
+
+
+def test_get_many_that_is_interrupted_says_so_whatever_it_met(q):
+    q.put_many([1, Unpicklable(), Interrupting(), Unpicklable(), 5])
+    with pytest.raises(KeyboardInterrupt) as error:
+        q.get_many()
+    assert error.value.items == [1, 5]
+
+
 def test_joinable_batches_count():
     q = cmp.JoinableQueue()
     q.put_many(range(3))

@@ -4,6 +4,7 @@
 #include "os/forkepoch.h"
 #include "py/decode.h"
 #include "py/encode.h"
+#include "py/errors.h"
 #include "py/wait.h"
 
 #include <errno.h>
@@ -148,7 +149,7 @@ static int get_many_call(void *arg, int64_t deadline_ns)
     return cmp_queue_take_many(g->queue, g->items, g->most, g->bytes, sizeof g->bytes, deadline_ns, &g->done);
 }
 
-/* Decodes one batch onto the list, all of it: -1 with the first exception if one of them failed. */
+/* Decodes one batch onto the list, all of it: -1 with the first exception if one of them failed, or with Ctrl-C's. */
 static int append_decoded(struct cmpy_channel *channel, struct getting_many *g, PyObject *list)
 {
     PyObject *type = NULL, *value = NULL, *trace = NULL;
@@ -156,8 +157,14 @@ static int append_decoded(struct cmpy_channel *channel, struct getting_many *g, 
         struct cmpy_source source = {.bytes = g->items[i].data, .size = g->items[i].size};
         PyObject *object = cmpy_decode(channel->state, &source);
         if (object == NULL || PyList_Append(list, object) < 0) {
-            if (type == NULL) PyErr_Fetch(&type, &value, &trace);
-            else PyErr_Clear();
+            if (type != NULL && !cmpy_exception_interrupts()) {
+                PyErr_Clear();
+            } else {
+                Py_XDECREF(type);
+                Py_XDECREF(value);
+                Py_XDECREF(trace);
+                PyErr_Fetch(&type, &value, &trace);
+            }
         }
         Py_XDECREF(object);
         cmp_queue_release_item(&channel->queue, &g->items[i]);
@@ -179,8 +186,10 @@ PyObject *cmpy_channel_get_many(struct cmpy_channel *channel, Py_ssize_t most, i
     while (PyList_GET_SIZE(list) < most) {
         g.most = (size_t)(most - PyList_GET_SIZE(list));
         g.done = 0;
-        int code = cmpy_wait(get_many_call, &g, deadline_ns);
-        if (code < 0 && PyList_GET_SIZE(list) > 0 && code != CMPY_RAISED) break;
+        /* With something in hand no signal handler is let in: what it raised would lose that. */
+        bool first = PyList_GET_SIZE(list) == 0;
+        int code = first ? cmpy_wait(get_many_call, &g, deadline_ns) : cmpy_wait_once(get_many_call, &g, CMPY_TRY);
+        if (code < 0 && !first) break;
         if (code < 0) {
             Py_DECREF(list);
             return cmpy_channel_raise_get(channel, code);
@@ -189,7 +198,6 @@ PyObject *cmpy_channel_get_many(struct cmpy_channel *channel, Py_ssize_t most, i
             Py_DECREF(list);
             return NULL;
         }
-        deadline_ns = CMPY_TRY; /* only the first is waited for */
     }
     return list;
 }
