@@ -34,12 +34,18 @@ def stubborn(queue):
 
 
 def ring(number, frame):
+    signal.setitimer(signal.ITIMER_REAL, 0)
     raise TooLate("too late")
 
 
-def limited(seconds):
+def wind(seconds):
+    """It rings again and again: Python looks after a sleep at a signal that came just before it."""
     signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+
+def limited(limit, seconds):
+    wind(limit)
     try:
         time.sleep(seconds)
         return "in time"
@@ -71,27 +77,26 @@ if __name__ == "__main__":
         print(process.exitcode)
 
     with multiprocessing.Pool(2) as pool:
-        print(pool.map(limited, [0, 20, 0], chunksize=1))
+        print(pool.starmap(limited, [(60, 0), (0.2, 60), (60, 0)], chunksize=1))
 
     sleeper = multiprocessing.Process(target=time.sleep, args=(60,), daemon=True)
     sleeper.start()
     lock = multiprocessing.Lock()
     lock.acquire()
     for wait in (queue.get, sleeper.join, lock.acquire, multiprocessing.Event().wait):
-        press_ctrl_c()
         try:
+            press_ctrl_c()
             wait()
         except KeyboardInterrupt:
             print("interrupted")
 
-    signal.signal(signal.SIGALRM, ring)
     for wait in (
         multiprocessing.SimpleQueue().get,
         multiprocessing.Semaphore(0).acquire,
         multiprocessing.Barrier(2).wait,
     ):
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
         try:
+            wind(0.1)
             wait()
         except TooLate as error:
             print(error)

@@ -17,6 +17,16 @@ def finish(*processes: BaseProcess) -> None:
         assert process.exitcode == 0
 
 
+def sleeps(pid: int) -> bool:
+    """Its main thread is in a sleep of its own (not waiting for somebody), as far as the kernel tells."""
+    try:
+        with open(f"/proc/{pid}/wchan") as file:
+            where = file.read()
+            return "nanosleep" in where or "poll" in where  # the latter up to 3.10, which sleeps by select
+    except FileNotFoundError:
+        return True
+
+
 def wait_until(fact: Callable[[], object]) -> None:
     """Looks again and again until it is true."""
     deadline = time.monotonic() + LONG_S

@@ -14,6 +14,7 @@ import time
 import weakref
 
 import pytest
+from support.waiting import sleeps
 
 import cmp
 from cmp.pool import MaybeEncodingError, PoolEndedError, WorkerLostError
@@ -133,16 +134,6 @@ def test_each_lost_worker_is_noticed_while_its_task_would_still_run():
 def cmp_claims(pool):
     """Some worker has begun: its process sleeps in the task."""
     return any(sleeps(worker.pid) for worker in pool._pool)
-
-
-def sleeps(pid):
-    """The process is in a sleep of its own (not waiting for somebody), as far as the kernel tells."""
-    try:
-        with open(f"/proc/{pid}/wchan") as file:
-            where = file.read()
-            return "nanosleep" in where or "poll" in where  # the latter up to 3.10, which sleeps by select
-    except FileNotFoundError:
-        return True
 
 
 def test_worker_error_pickles_and_says_what_happened():

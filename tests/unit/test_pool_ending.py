@@ -11,7 +11,7 @@ from multiprocessing import forkserver
 
 import pytest
 from support import alone
-from support.waiting import LONG_S, wait_until
+from support.waiting import LONG_S, sleeps, wait_until
 
 import cmp
 from cmp.pool import WorkerLostError
@@ -134,6 +134,9 @@ def test_control_c_wakes_a_main_thread_that_sleeps_beside_an_idle_pool():
     try:
         for program in programs:
             assert program.stdout.readline() == "ready\n"
+        for program in programs:
+            # CPython 3.14 would look at a signal that comes before the sleep after it.
+            wait_until(lambda: sleeps(program.pid))  # noqa: B023
         for program in programs:
             os.killpg(program.pid, signal.SIGINT)
         for program in programs:
