@@ -10,15 +10,17 @@ import pytest
 from support import alone, works
 
 import cmp
-import cmp.managers  # now, while it can be read
 from cmp.pool import WorkerLostError
 
 NOBODY = 54321  # a user without any process
+USED = ("process", "pool", "imap", "manager")
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without processes")
 
 
 def as_a_user_with(processes: int) -> None:
+    for name in USED:  # what is loaded with the first of each kind is loaded now, while it can be read
+        works.WORKS[name]()
     os.setgid(NOBODY)
     os.setuid(NOBODY)
     allow(processes)
@@ -58,7 +60,7 @@ def nothing_can_start() -> None:
 def some_can_start() -> None:
     """Each work with ever more processes and threads allowed, until it can be done."""
     as_a_user_with(100)
-    for name in ("process", "pool", "imap", "manager"):
+    for name in USED:
         work = works.WORKS[name]
         for allowed in range(1, 12):
             with alone.NothingLeft():

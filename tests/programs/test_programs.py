@@ -26,16 +26,22 @@ def seen(run: session.Ended) -> tuple[str, list[str], int | None]:
     return without_addresses(run.stdout), last_words(run.stderr), run.returncode
 
 
+def seen_of_theirs(run: session.Ended) -> tuple[str, list[str], int | None]:
+    """Whether its tracker finds semaphores of processes that have just ended is a matter of who is faster."""
+    output, errors, code = seen(run)
+    return output, [line for line in errors if "resource_tracker: " not in line], code
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_program_does_the_same(program, method, tmp_path):
     ours = session.run([*launch.command("alias", program), method], cwd=tmp_path, timeout=60)
     assert not ours.timed_out and not ours.left
-    # On a loaded machine the standard library's own run hangs now and then, or its tracker complains: it may try again.
+    # On a loaded machine the standard library's own run hangs now and then: it may try again.
     for _ in range(3):
         # Each program sets its start method itself.
         theirs = session.run([sys.executable, str(program), method], cwd=tmp_path, timeout=60)
-        if seen(theirs) == seen(ours):
+        if seen_of_theirs(theirs) == seen(ours):
             break
-    assert seen(ours) == seen(theirs)
+    assert seen(ours) == seen_of_theirs(theirs)
