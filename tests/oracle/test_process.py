@@ -597,6 +597,22 @@ def test_at_fork_hooks_and_the_audit_event():
         assert (done.stdout.split(), done.stderr) == (["audit", "before", "child", "run"], "")
 
 
+@pytest.mark.parametrize("verb, number", [("terminate", signal.SIGTERM), ("kill", signal.SIGKILL)])
+def test_signals_raise_the_audit_event_of_os_kill(mp, verb, number):
+    program = (
+        "import sys, time, multiprocessing\n"
+        "sys.addaudithook(lambda event, args: event == 'os.kill' and print(args[0] == process.pid, int(args[1])))\n"
+        "process = multiprocessing.Process(target=time.sleep, args=(60,))\n"
+        "process.start()\n"
+        f"process.{verb}()\n"
+        "process.join()\n"
+        f"process.{verb}()\n"
+    )
+    arguments = ["-m", "cmp"] if mp.__name__ == "cmp" else []
+    done = subprocess.run([sys.executable, *arguments, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"True {number:d}\n", "")
+
+
 def test_a_fork_beside_threads_does_not_warn_the_user():
     code = (
         "import threading, warnings, %s as mp\n"

@@ -1,10 +1,10 @@
 #include "py/ending.h"
 
 #include "os/clock.h"
-#include "py/farewell.h"
 #include "py/lead.h"
 #include "py/processes.h"
 #include "py/supervisor.h"
+#include "py/thread.h"
 
 #include <limits.h>
 #include <poll.h>

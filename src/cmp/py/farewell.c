@@ -5,10 +5,6 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-#if PY_VERSION_HEX < 0x030D0000
-#define Py_IsFinalizing _Py_IsFinalizing
-#endif
-
 static bool is_daemon_thread(struct cmpy_state *state)
 {
     PyObject *thread = cmpy_thread_current(state);
@@ -31,9 +27,4 @@ void cmpy_farewell(struct cmpy_state *state)
     Py_BEGIN_ALLOW_THREADS
     for (;;) (void)pause();
     Py_END_ALLOW_THREADS
-}
-
-bool cmpy_threads_are_gone(void)
-{
-    return Py_IsFinalizing() != 0;
 }

@@ -9,14 +9,8 @@
 
 #include "py/state.h"
 
-#include <stdbool.h>
-
 /* Never returns in a daemon thread of a process that is running its exit function; else does nothing. Any exception
  * that is set stays set. */
 void cmpy_farewell(struct cmpy_state *state);
-
-/* True while the interpreter takes itself apart: no other thread runs Python code any more, wherever it was, the
- * supervisor's and those of callbacks included. What destructors of globals call then must not wait for one. */
-bool cmpy_threads_are_gone(void);
 
 #endif

@@ -182,7 +182,9 @@ static PyObject *popen_wait(struct popen *self, PyObject *args, PyObject *kwargs
 static PyObject *send_signal(struct popen *self, int number)
 {
     look(self); /* never to a stranger who has got the pid of a child that is gone */
-    if (self->ended || self->pid == 0 || kill(self->pid, number) == 0 || errno == ESRCH) Py_RETURN_NONE;
+    if (self->ended || self->pid == 0) Py_RETURN_NONE;
+    if (PySys_Audit("os.kill", "ii", self->pid, number) < 0) return NULL;
+    if (kill(self->pid, number) == 0 || errno == ESRCH) Py_RETURN_NONE;
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 

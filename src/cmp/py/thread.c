@@ -1,7 +1,5 @@
 #include "py/thread.h"
 
-#include <stdbool.h>
-
 int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *function, PyObject *argument)
 {
     PyObject *type = PyDict_GetItemString(state->threading_globals, "Thread"); /* borrowed */
@@ -52,7 +50,7 @@ void cmpy_threads_prune(PyObject *leaving)
     PyErr_Clear();
 }
 
-static bool is_finalizing(void)
+bool cmpy_threads_are_gone(void)
 {
 #if PY_VERSION_HEX >= 0x030d0000
     return Py_IsFinalizing();
@@ -63,7 +61,7 @@ static bool is_finalizing(void)
 
 int cmpy_threads_join(struct cmpy_state *state, PyObject *leaving)
 {
-    if (PyList_GET_SIZE(leaving) == 0 || is_finalizing()) return 0;
+    if (PyList_GET_SIZE(leaving) == 0 || cmpy_threads_are_gone()) return 0;
     PyObject *me = cmpy_thread_current(state), *joined = me;
     while (joined != NULL && PyList_GET_SIZE(leaving) > 0) {
         PyObject *thread = Py_NewRef(PyList_GET_ITEM(leaving, 0));

@@ -5,11 +5,17 @@
 
 #include "py/state.h"
 
+#include <stdbool.h>
+
 /* threading.Thread(target=function, args=(argument,), daemon=True).start(). -1 with an exception; if that is a signal
  * handler's, the thread may yet come to life. */
 int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *function, PyObject *argument);
 /* threading.current_thread(). NULL with an exception. */
 PyObject *cmpy_thread_current(struct cmpy_state *state);
+
+/* True while the interpreter takes itself apart: no other thread runs Python code any more, wherever it was. What
+ * destructors of globals call then must not wait for one. */
+bool cmpy_threads_are_gone(void);
 
 /* A list of threads that are about to end. Runs no Python code; a thread that finds no room is not waited for. */
 void cmpy_thread_leaves(PyObject *leaving, PyObject *thread);
