@@ -106,6 +106,23 @@ def test_the_sentinel_is_a_pidfd_opened_at_first_use(blocked):
     assert descriptors() == before
 
 
+def test_a_sentinel_that_was_closed_is_opened_again_and_what_took_its_number_is_left_alone(blocked):
+    number = blocked.sentinel
+    os.close(number)  # as programs do that close all descriptors
+    other = os.open(os.devnull, os.O_RDONLY)
+    assert other == number
+    assert blocked.sentinel != number
+    assert not connection.wait([blocked.sentinel], 0)
+    blocked.kill()
+    assert connection.wait([blocked.sentinel], 10) == [blocked.sentinel]
+    blocked.join()
+    os.close(blocked.sentinel)
+    another = os.open(os.devnull, os.O_RDONLY)
+    blocked.close()
+    os.close(other)
+    os.close(another)
+
+
 def test_a_grandchild_does_not_delay_the_sentinel():
     reader, writer = connection.Pipe(duplex=False)
 
@@ -500,7 +517,6 @@ def test_join_keeps_its_time_though_the_sentinel_is_something_else_by_now():
     os.close(sentinel)
     process.join(0.2)
     assert process.exitcode is None
-    os.dup2(os.open("/dev/null", os.O_RDONLY), sentinel)  # what the process object is going to close
     process.kill()
     process.join(10)
     assert process.exitcode == -signal.SIGKILL

@@ -1,17 +1,16 @@
 #include "py/popen.h"
 
 #include "os/child.h"
-#include "os/eventfd.h"
 #include "os/pidfd.h"
 #include "py/bootstrap.h"
 #include "py/cradle.h"
 #include "py/errors.h"
 #include "py/fork.h"
 #include "py/lifeline.h"
+#include "py/sentinel.h"
 #include "py/wait.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <structmember.h>
@@ -26,8 +25,7 @@ struct popen {
     pid_t owner;     /* the process that started it */
     bool ended;
     int exitcode;    /* once ended */
-    int sentinel;    /* a descriptor of our own, or -1 */
-    int childs_sentinel; /* where there are no pidfds: of the pipe by which the child sees us end; or -1 */
+    struct cmpy_sentinel sentinel;
     PyObject *given; /* the pipe that a launcher of the stdlib's made, or NULL; used where there are no pidfds */
     PyObject *weakrefs;
 };
@@ -78,47 +76,26 @@ static int wait_for_sentinel(void *arg, int64_t deadline_ns)
 
 /* ---- the sentinel ---- */
 
-static bool pidfds_work(void)
-{
-    static int answer = -1; /* the kernel does not change its mind */
-    if (answer < 0) {
-        int fd = -1, code = cmp_pidfd_open(getpid(), &fd);
-        answer = code != -ENOSYS;
-        if (code == 0) close(fd);
-    }
-    return answer > 0;
-}
-
-/* An always readable descriptor: for a child that has ended and left nothing to open. */
-static int open_ended(int *fd)
-{
-    int code = cmp_eventfd_create(fd);
-    if (code == 0) cmp_eventfd_raise(*fd);
-    return code;
-}
-
 /* Makes self->sentinel. While the child is ours and not reaped, its pid cannot have become a stranger's; hence the
  * look before and after. */
 static int open_sentinel(struct popen *self)
 {
     look(self);
-    if (self->ended) return open_ended(&self->sentinel);
-    int fd = -1, code = cmp_pidfd_open(self->pid, &fd);
+    if (self->ended) return cmpy_sentinel_open_ended(&self->sentinel);
+    int code = cmpy_sentinel_open(&self->sentinel, self->pid);
     look(self);
-    if (code == -ESRCH && self->ended) return open_ended(&self->sentinel);
-    if (code == 0) self->sentinel = fd;
-    return code;
+    return code == -ESRCH && self->ended ? cmpy_sentinel_open_ended(&self->sentinel) : code;
 }
 
 static PyObject *popen_get_sentinel(struct popen *self, void *closure)
 {
     (void)closure;
-    if (self->given != NULL && !pidfds_work()) return Py_NewRef(self->given);
-    if (self->sentinel < 0) {
+    if (self->given != NULL && !cmpy_sentinel_pidfds_work()) return Py_NewRef(self->given);
+    if (!cmpy_sentinel_is_open(&self->sentinel)) {
         int code = open_sentinel(self);
         if (code < 0) return cmpy_raise("Process.sentinel", code);
     }
-    return PyLong_FromLong(self->sentinel);
+    return PyLong_FromLong(self->sentinel.fd);
 }
 
 static int popen_set_sentinel(struct popen *self, PyObject *value, void *closure)
@@ -208,18 +185,15 @@ static PyObject *popen_interrupt(struct popen *self, PyObject *unused)
 
 /* ---- life ---- */
 
-static void close_sentinels(struct popen *self)
+static void close_sentinel(struct popen *self)
 {
-    /* In a forked child the numbers may be anybody's by now. */
-    if (self->sentinel >= 0 && self->owner == getpid()) close(self->sentinel);
-    if (self->childs_sentinel >= 0 && self->owner == getpid()) close(self->childs_sentinel);
-    self->sentinel = self->childs_sentinel = -1;
+    if (self->owner == getpid()) cmpy_sentinel_close(&self->sentinel);
 }
 
 static PyObject *popen_close(struct popen *self, PyObject *unused)
 {
     (void)unused;
-    close_sentinels(self);
+    close_sentinel(self);
     Py_RETURN_NONE;
 }
 
@@ -235,43 +209,9 @@ static PyObject *popen_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     (void)kwargs;
     struct popen *self = (struct popen *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
-    self->sentinel = self->childs_sentinel = -1;
+    cmpy_sentinel_init(&self->sentinel);
     self->owner = getpid();
     return (PyObject *)self;
-}
-
-/* Where the kernel or a sandbox has no pidfds, there are two pipes as the stdlib has them: each of the two processes
- * holds one's write end, and the other one's read end becomes readable when that is gone. */
-struct pipes {
-    int child[2], parent[2]; /* named after who holds the write end */
-};
-
-static void close_pipes(struct pipes *pipes)
-{
-    int *ends = pipes->child;
-    for (int i = 0; i < 4; i++)
-        if (ends[i] >= 0) close(ends[i]);
-}
-
-static int make_pipes(struct pipes *pipes)
-{
-    if (pidfds_work()) return 0;
-    if (pipe2(pipes->child, O_CLOEXEC) == 0 && pipe2(pipes->parent, O_CLOEXEC) == 0) return 0;
-    PyErr_SetFromErrno(PyExc_OSError);
-    close_pipes(pipes);
-    return -1;
-}
-
-/* In the child: the write end of its own stays open until it ends. */
-static void keep_childs_ends(struct cmpy_state *state, struct pipes *pipes)
-{
-    if (pipes->child[0] < 0) return;
-    close(pipes->child[0]);
-    close(pipes->parent[1]);
-    PyObject *sentinel = PyLong_FromLong(pipes->parent[0]);
-    if (sentinel != NULL) (void)PyObject_SetAttrString(state->cradle_parent, "_sentinel", sentinel);
-    Py_XDECREF(sentinel);
-    PyErr_Clear();
 }
 
 /* At once, so that an interrupted start() leaves a process that can be joined and ended; start() itself gets this
@@ -284,34 +224,25 @@ static void hand_over(struct popen *self, struct cmpy_state *state, PyObject *pr
     PyErr_Restore(type, value, trace);
 }
 
-static void keep_parents_ends(struct popen *self, struct pipes *pipes)
-{
-    if (pipes->child[0] < 0) return;
-    close(pipes->child[1]);
-    close(pipes->parent[0]);
-    self->sentinel = pipes->child[0];
-    self->childs_sentinel = pipes->parent[1];
-}
-
 static int flush_and_fork(struct popen *self, struct cmpy_state *state, PyObject *process)
 {
     if (cmpy_flush_streams(state) < 0) return -1;
     if (cmpy_cradle_make(state, process) < 0) return -1;
     int lifeline = cmpy_lifeline_wanted(state, process);
     if (lifeline < 0) return -1;
-    struct pipes pipes = {{-1, -1}, {-1, -1}};
-    if (make_pipes(&pipes) < 0) return -1;
+    struct cmpy_sentinel_pipes pipes;
+    if (cmpy_sentinel_make_pipes(&pipes) < 0) return -1;
     pid_t pid = cmpy_fork(state);
     if (pid == 0) {
         state->cradle_interrupt = PyErr_Occurred() ? cmpy_exception_take() : NULL;
-        keep_childs_ends(state, &pipes);
+        cmpy_sentinel_keep_childs(state, &pipes);
         cmpy_child_run(state, process, lifeline ? self->owner : 0);
     }
     if (pid < 0) {
-        close_pipes(&pipes);
+        cmpy_sentinel_close_pipes(&pipes);
         return -1;
     }
-    keep_parents_ends(self, &pipes);
+    cmpy_sentinel_keep_parents(&self->sentinel, &pipes);
     self->pid = pid;
     hand_over(self, state, process);
     return PyErr_Occurred() ? -1 : 0;
@@ -351,7 +282,7 @@ static void popen_dealloc(struct popen *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs((PyObject *)self);
-    close_sentinels(self);
+    close_sentinel(self);
     (void)popen_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
