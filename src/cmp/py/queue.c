@@ -3,6 +3,7 @@
 #include "os/forkepoch.h"
 #include "py/errors.h"
 #include "py/feedererror.h"
+#include "py/joinablequeue.h"
 #include "py/queuecalls.h"
 #include "py/reader.h"
 #include "py/wait.h"
@@ -302,16 +303,6 @@ static PyObject *queue_get_maxsize(QueueObject *self, void *Py_UNUSED(closure))
     return PyLong_FromUnsignedLongLong(capacity != 0 ? capacity : SEM_VALUE_MAX_OF_STDLIB);
 }
 
-/* --- JoinableQueue --- */
-
-PyDoc_STRVAR(queue_task_done_doc,
-"task_done($self, /)\n--\n\n"
-"Say that an object that was taken is done.");
-
-PyDoc_STRVAR(queue_join_doc,
-"join($self, /)\n--\n\n"
-"Wait until every object that was put is done.");
-
 /* --- tables --- */
 
 static PyMethodDef queue_methods[] = {
@@ -380,37 +371,12 @@ static PyType_Spec queue_spec = {
     .slots = queue_slots,
 };
 
-static PyMethodDef joinable_methods[] = {
-    {"task_done", cmpy_queue_task_done, METH_NOARGS, queue_task_done_doc},
-    {"join", cmpy_queue_join, METH_NOARGS, queue_join_doc},
-    {0},
-};
-
-PyDoc_STRVAR(joinable_doc,
-"JoinableQueue(maxsize=0, *, ctx)\n--\n\n"
-"A Queue that also counts which objects are done.");
-
-static PyType_Slot joinable_slots[] = {
-    {Py_tp_doc, (void *)joinable_doc},
-    {Py_tp_methods, joinable_methods},
-    {0, NULL},
-};
-
-static PyType_Spec joinable_spec = {
-    .name = "cmp.queues.JoinableQueue",
-    .basicsize = sizeof(QueueObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-    .slots = joinable_slots,
-};
-
 int cmpy_queue_add(PyObject *module)
 {
     PyObject *queue = PyType_FromModuleAndSpec(module, &queue_spec, NULL);
     if (queue == NULL) return -1;
-    PyObject *joinable = PyType_FromModuleAndSpec(module, &joinable_spec, queue);
-    int code = joinable == NULL ? -1 : PyModule_AddObjectRef(module, "Queue", queue);
-    if (code == 0) code = PyModule_AddObjectRef(module, "JoinableQueue", joinable);
-    Py_XDECREF(joinable);
+    int code = PyModule_AddObjectRef(module, "Queue", queue);
+    if (code == 0) code = cmpy_joinablequeue_add(module, queue);
     Py_DECREF(queue);
     return code;
 }
