@@ -1,11 +1,11 @@
-/* Condition: tickets in a cell (shm/condition.h) beside a lock that may be any. Our own locks are let go and taken
- * back in C; others as the stdlib does it, by their methods. */
+/* Condition: tickets in a cell (shm/condition.h) beside a lock that may be any (py/outerlock.h). */
 #include "py/condition.h"
 
-#include "py/errors.h"
-#include "py/semlock.h"
-#include "py/wait.h"
 #include "os/clock.h"
+#include "py/cell.h"
+#include "py/errors.h"
+#include "py/outerlock.h"
+#include "py/wait.h"
 #include "shm/condition.h"
 
 #include <errno.h>
@@ -13,8 +13,7 @@
 
 struct condition {
     struct cmpy_cell base;
-    PyObject *lock;
-    const struct cmpy_semlock_methods *methods; /* the lock's, or NULL: it is not ours */
+    struct cmpy_outerlock lock;
 };
 
 #define SELF(op) ((struct condition *)(op))
@@ -22,68 +21,6 @@ struct condition {
 static bool ready(struct condition *self)
 {
     return cmpy_cell_ready(&self->base);
-}
-
-static bool is_ours(struct condition *self)
-{
-    return self->methods != NULL;
-}
-
-/* ---- the lock, whosever it is ---- */
-
-static PyObject *ask_semlock(struct condition *self, const char *method)
-{
-    PyObject *semlock = PyObject_GetAttrString(self->lock, "_semlock");
-    PyObject *answer = semlock == NULL ? NULL : PyObject_CallMethod(semlock, method, NULL);
-    Py_XDECREF(semlock);
-    return answer;
-}
-
-/* 0 if this thread holds it, else -1 with the AssertionError. */
-static int assert_held(struct condition *self, const char *otherwise)
-{
-    int held;
-    if (is_ours(self)) {
-        held = cmpy_semlock_is_mine((struct cmpy_semlock *)self->lock);
-    } else {
-        PyObject *answer = ask_semlock(self, "_is_mine");
-        if (answer == NULL) return -1;
-        held = PyObject_IsTrue(answer);
-        Py_DECREF(answer);
-        if (held < 0) return -1;
-    }
-    if (!held) PyErr_SetString(PyExc_AssertionError, otherwise);
-    return held ? 0 : -1;
-}
-
-static int call_often(PyObject *lock, const char *method, long count)
-{
-    for (long i = 0; i < count; i++) {
-        PyObject *result = PyObject_CallMethod(lock, method, NULL);
-        if (result == NULL) return -1;
-        Py_DECREF(result);
-    }
-    return 0;
-}
-
-static int let_go(struct condition *self, struct cmpy_semlock_held *held)
-{
-    if (is_ours(self)) {
-        cmpy_semlock_let_go((struct cmpy_semlock *)self->lock, held);
-        return 0;
-    }
-    PyObject *count = ask_semlock(self, "_count");
-    if (count == NULL) return -1;
-    held->count = PyLong_AsLong(count);
-    Py_DECREF(count);
-    if (held->count == -1 && PyErr_Occurred()) return -1;
-    return call_often(self->lock, "release", held->count);
-}
-
-static int get_back(struct condition *self, const struct cmpy_semlock_held *held)
-{
-    if (is_ours(self)) return cmpy_semlock_get_back((struct cmpy_semlock *)self->lock, held);
-    return call_often(self->lock, "acquire", held->count);
 }
 
 /* ---- waiting ---- */
@@ -100,7 +37,7 @@ static int wait_until(struct condition *self, int64_t deadline_ns)
     struct cmp_condition_wait wait;
     struct cmpy_semlock_held held = {0};
     cmp_condition_enter(&wait, &self->base.cell);
-    if (let_go(self, &held) < 0) {
+    if (cmpy_outerlock_let_go(&self->lock, &held) < 0) {
         (void)cmp_condition_leave(&wait);
         return -1;
     }
@@ -115,7 +52,7 @@ static int wait_until(struct condition *self, int64_t deadline_ns)
         PyErr_Fetch(&type, &value, &traceback);
         /* A notification that this thread will not act on is another's. */
         if (notified) (void)cmp_condition_notify(&self->base.cell, 1);
-        if (get_back(self, &held) == 0) {
+        if (cmpy_outerlock_get_back(&self->lock, &held) == 0) {
             PyErr_Restore(type, value, traceback);
         } else {
             Py_XDECREF(type);
@@ -124,7 +61,7 @@ static int wait_until(struct condition *self, int64_t deadline_ns)
         }
         return -1;
     }
-    return get_back(self, &held) < 0 ? -1 : notified;
+    return cmpy_outerlock_get_back(&self->lock, &held) < 0 ? -1 : notified;
 }
 
 static PyObject *condition_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -133,7 +70,7 @@ static PyObject *condition_wait(PyObject *op, PyObject *const *args, Py_ssize_t 
     int64_t deadline_ns;
     PyObject *timeout = cmpy_only_timeout("wait", args, nargs, kwnames);
     if (timeout == NULL || !ready(self)) return NULL;
-    if (assert_held(self, "must acquire() condition before using wait()") < 0) return NULL;
+    if (cmpy_outerlock_assert_held(&self->lock, "must acquire() condition before using wait()") < 0) return NULL;
     if (cmpy_deadline(1, timeout, &deadline_ns) < 0) return NULL;
     int code = wait_until(self, deadline_ns);
     return code < 0 ? NULL : PyBool_FromLong(code);
@@ -162,7 +99,7 @@ static PyObject *condition_wait_for(PyObject *op, PyObject *args, PyObject *kwar
         bool over = deadline_ns != CMPY_FOREVER && deadline_ns <= cmp_now_ns();
         if (holds || over) return result;
         Py_DECREF(result);
-        if (assert_held(self, "must acquire() condition before using wait()") < 0) return NULL;
+        if (cmpy_outerlock_assert_held(&self->lock, "must acquire() condition before using wait()") < 0) return NULL;
         if (wait_until(self, deadline_ns) < 0) return NULL;
     }
 }
@@ -171,7 +108,7 @@ static PyObject *condition_wait_for(PyObject *op, PyObject *args, PyObject *kwar
 
 static PyObject *notify(struct condition *self, uint64_t most)
 {
-    if (!ready(self) || assert_held(self, "lock is not owned") < 0) return NULL;
+    if (!ready(self) || cmpy_outerlock_assert_held(&self->lock, "lock is not owned") < 0) return NULL;
     (void)cmp_condition_notify(&self->base.cell, most);
     Py_RETURN_NONE;
 }
@@ -195,54 +132,34 @@ static PyObject *condition_notify_all(PyObject *op, PyObject *Py_UNUSED(ignored)
 
 /* ---- as a lock ---- */
 
-static PyObject *call_lock(PyObject *lock, const char *method, PyObject *const *args, Py_ssize_t nargs,
-                           PyObject *kwnames)
-{
-    PyObject *bound = PyObject_GetAttrString(lock, method);
-    PyObject *result = bound == NULL ? NULL : PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames);
-    Py_XDECREF(bound);
-    return result;
-}
-
 static PyObject *condition_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    struct condition *self = SELF(op);
-    if (!ready(self)) return NULL;
-    if (is_ours(self)) return self->methods->acquire(self->lock, args, nargs, kwnames);
-    return call_lock(self->lock, "acquire", args, nargs, kwnames);
+    return ready(SELF(op)) ? cmpy_outerlock_acquire(&SELF(op)->lock, args, nargs, kwnames) : NULL;
 }
 
 static PyObject *condition_release(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    struct condition *self = SELF(op);
-    if (!ready(self)) return NULL;
-    return is_ours(self) ? self->methods->release(self->lock, NULL) : call_lock(self->lock, "release", NULL, 0, NULL);
+    return ready(SELF(op)) ? cmpy_outerlock_release(&SELF(op)->lock) : NULL;
 }
 
 static PyObject *condition_locked(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    struct condition *self = SELF(op);
-    return ready(self) ? call_lock(self->lock, "locked", NULL, 0, NULL) : NULL;
+    return ready(SELF(op)) ? cmpy_outerlock_locked(&SELF(op)->lock) : NULL;
 }
 
 static PyObject *condition_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    struct condition *self = SELF(op);
-    if (!ready(self)) return NULL;
-    return is_ours(self) ? self->methods->enter(self->lock, NULL) : call_lock(self->lock, "__enter__", NULL, 0, NULL);
+    return ready(SELF(op)) ? cmpy_outerlock_enter(&SELF(op)->lock) : NULL;
 }
 
 static PyObject *condition_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct condition *self = SELF(op);
-    if (!ready(self)) return NULL;
-    if (is_ours(self)) return self->methods->exit(self->lock, args, nargs);
-    return call_lock(self->lock, "__exit__", args, nargs, NULL);
+    return ready(SELF(op)) ? cmpy_outerlock_exit(&SELF(op)->lock, args, nargs) : NULL;
 }
 
 static PyObject *condition_lock(PyObject *op, void *Py_UNUSED(closure))
 {
-    return ready(SELF(op)) ? Py_NewRef(SELF(op)->lock) : NULL;
+    return ready(SELF(op)) ? Py_NewRef(SELF(op)->lock.object) : NULL;
 }
 
 /* ---- life ---- */
@@ -250,8 +167,7 @@ static PyObject *condition_lock(PyObject *op, void *Py_UNUSED(closure))
 /* Steals the reference. */
 static void set_lock(struct condition *self, PyObject *lock)
 {
-    Py_XSETREF(self->lock, lock);
-    self->methods = cmpy_semlock_methods_of(cmpy_state_of_type(Py_TYPE(self)), lock);
+    cmpy_outerlock_set(&self->lock, cmpy_state_of_type(Py_TYPE(self)), lock);
 }
 
 /* Whatever can be acquired and released. */
@@ -288,7 +204,7 @@ static int condition_init(PyObject *op, PyObject *args, PyObject *kwargs)
 
 static int condition_traverse(PyObject *op, visitproc visit, void *arg)
 {
-    Py_VISIT(SELF(op)->lock);
+    Py_VISIT(SELF(op)->lock.object);
     return cmpy_cell_traverse(op, visit, arg);
 }
 
@@ -302,7 +218,7 @@ static int condition_clear(PyObject *op)
 static void condition_dealloc(PyObject *op)
 {
     PyObject_GC_UnTrack(op);
-    Py_CLEAR(SELF(op)->lock);
+    Py_CLEAR(SELF(op)->lock.object);
     cmpy_cell_dealloc(op, false);
 }
 
@@ -314,7 +230,7 @@ static PyObject *condition_repr(PyObject *op)
     if (self->base.cell.shm == NULL)
         repr = PyUnicode_FromFormat("<%S(unknown)>", class);
     else
-        repr = PyUnicode_FromFormat("<%S(%S, %u)>", class, self->lock, cmp_condition_waiting(&self->base.cell));
+        repr = PyUnicode_FromFormat("<%S(%S, %u)>", class, self->lock.object, cmp_condition_waiting(&self->base.cell));
     Py_DECREF(class);
     return repr;
 }
@@ -322,7 +238,7 @@ static PyObject *condition_repr(PyObject *op)
 static PyObject *with_lock(PyObject *op, PyObject *where)
 {
     if (where == NULL) return NULL;
-    PyObject *lock = PyTuple_Pack(1, SELF(op)->lock);
+    PyObject *lock = PyTuple_Pack(1, SELF(op)->lock.object);
     PyObject *state = lock == NULL ? NULL : PySequence_Concat(lock, where);
     Py_XDECREF(lock);
     Py_DECREF(where);
