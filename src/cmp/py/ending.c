@@ -43,16 +43,6 @@ static void shut(struct cmpy_engine *engine)
 
 /* --- the workers --- */
 
-/* All that were started and are not settled. NULL: no memory. */
-static PyObject *workers_of(const struct cmpy_engine *engine)
-{
-    PyObject *processes = PyList_New(0);
-    for (uint32_t i = 0; i < engine->nslots && processes != NULL; i++)
-        if (engine->workers[i].process != NULL && PyList_Append(processes, engine->workers[i].process) < 0)
-            Py_CLEAR(processes);
-    return processes;
-}
-
 static bool lives(struct cmpy_state *state, PyObject *process, struct interruption *interruption)
 {
     int exitcode = cmpy_process_exitcode(state, process);
@@ -87,35 +77,54 @@ static void await(struct cmpy_state *state, PyObject *process, int64_t deadline_
     }
 }
 
-/* One round: the signal, and the wait for all. */
-static void end_all(struct cmpy_state *state, PyObject *processes, PyObject *verb, int64_t deadline_ns,
-                    struct interruption *interruption)
+/* What is done to each worker that was started and is not settled. */
+struct round {
+    PyObject *verb;
+    int64_t deadline_ns;
+    struct interruption *interruption;
+};
+
+static void signal_worker(struct cmpy_state *state, PyObject *process, const struct round *round)
 {
-    Py_ssize_t n = PyList_GET_SIZE(processes);
-    for (Py_ssize_t i = 0; i < n; i++)
-        if (lives(state, PyList_GET_ITEM(processes, i), interruption))
-            tell(PyList_GET_ITEM(processes, i), verb, interruption);
-    for (Py_ssize_t i = 0; i < n; i++) await(state, PyList_GET_ITEM(processes, i), deadline_ns, interruption);
+    if (lives(state, process, round->interruption)) tell(process, round->verb, round->interruption);
+}
+
+static void await_worker(struct cmpy_state *state, PyObject *process, const struct round *round)
+{
+    await(state, process, round->deadline_ns, round->interruption);
+}
+
+/* This does not wait but for one that SIGKILL has not ended, if a signal has come meanwhile, and for one that has its
+ * own notion of what ending is. */
+static void join_worker(struct cmpy_state *state, PyObject *process, const struct round *round)
+{
+    if (!lives(state, process, round->interruption) || cmpy_process_sentinel(state, process) < 0)
+        tell(process, round->verb, round->interruption);
+}
+
+/* By their slots, for to list them would take memory. Nobody new comes, and whoever goes meanwhile has ended. */
+static void each_worker(const struct cmpy_engine *engine, const struct round *round,
+                        void (*act)(struct cmpy_state *, PyObject *, const struct round *))
+{
+    for (uint32_t i = 0; i < engine->nslots; i++) {
+        PyObject *process = Py_XNewRef(engine->workers[i].process);
+        if (process != NULL) act(engine->state, process, round);
+        Py_XDECREF(process);
+    }
 }
 
 static void disband(struct cmpy_engine *engine, struct interruption *interruption)
 {
     struct cmpy_state *state = engine->state;
-    PyObject *processes = workers_of(engine);
-    if (processes == NULL) {
-        PyErr_WriteUnraisable(NULL);
-        return;
+    const struct round rounds[] = {
+        {state->str.terminate, cmp_now_ns() + PATIENCE_NS, interruption},
+        {state->str.kill, INT64_MAX, interruption},
+    };
+    for (int i = 0; i < 2; i++) {
+        each_worker(engine, &rounds[i], signal_worker);
+        each_worker(engine, &rounds[i], await_worker);
     }
-    end_all(state, processes, state->str.terminate, cmp_now_ns() + PATIENCE_NS, interruption);
-    end_all(state, processes, state->str.kill, INT64_MAX, interruption);
-    /* This does not wait but for one that SIGKILL has not ended, if a signal has come meanwhile, and for one that has
-     * its own notion of what ending is. */
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(processes); i++) {
-        PyObject *process = PyList_GET_ITEM(processes, i);
-        if (!lives(state, process, interruption) || cmpy_process_sentinel(state, process) < 0)
-            tell(process, state->str.join, interruption);
-    }
-    Py_DECREF(processes);
+    each_worker(engine, &(struct round){state->str.join, 0, interruption}, join_worker);
 }
 
 void cmpy_ending_disband(struct cmpy_engine *engine)

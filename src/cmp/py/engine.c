@@ -255,11 +255,6 @@ int cmpy_engine_submit(struct cmpy_engine *engine, struct cmpy_job *job, Py_ssiz
 void cmpy_engine_fail_position(struct cmpy_job *job, Py_ssize_t position)
 {
     struct cmpy_parcel *parcel = cmpy_parcel_error();
-    if (parcel == NULL) {
-        /* Out of memory for a few words: the job can only be ended by its pool. */
-        PyErr_WriteUnraisable((PyObject *)job);
-        return;
-    }
     parcel->position = position;
     job->kind->receive(job, parcel);
 }
@@ -290,14 +285,9 @@ void cmpy_engine_end_all(struct cmpy_engine *engine, PyObject *words)
     cmpy_feeds_end(engine);
     size_t from = 0;
     for (uint32_t id; (id = cmpy_tasks_any(&engine->book, &from)) != 0;) {
-        struct cmpy_parcel *parcel = cmpy_parcel_make(CMPY_PARCEL_ENDED, Py_XNewRef(words));
         struct cmpy_task task;
-        if (parcel == NULL) {
-            PyErr_WriteUnraisable(NULL);
-            return;
-        }
-        if (cmpy_tasks_remove(&engine->book, id, &task)) cmpy_engine_answer(engine, &task, parcel);
-        else cmpy_parcel_drop(parcel);
+        if (cmpy_tasks_remove(&engine->book, id, &task))
+            cmpy_engine_answer(engine, &task, cmpy_parcel_make(CMPY_PARCEL_ENDED, Py_XNewRef(words)));
     }
     cmpy_lead_news(engine);
 }

@@ -127,12 +127,14 @@ static PyObject *pull(PyObject *iterator, const struct cmpy_feed *feed)
     return chunk;
 }
 
-static bool has_room(struct cmpy_engine *engine, const struct cmpy_feed *feed)
+static bool has_room(struct cmpy_job *job, const struct cmpy_feed *feed)
 {
+    struct cmpy_engine *engine = job->engine;
     Py_ssize_t out = feed->next - feed->arrived;
     /* Its queue may be shut while the feed is still listed: every task would fail at once, and of an endless iterable
      * there would be no end to that. */
     if (engine->pool_state == CMPY_POOL_TERMINATE || engine->last_words != NULL) return false;
+    if (job->kind->reserve != NULL && !job->kind->reserve(job)) return false;
     if (out > 0 && engine->out_kib >= CMPY_FEED_KIB) {
         engine->full = true;
         return false;
@@ -146,6 +148,13 @@ static bool has_room(struct cmpy_engine *engine, const struct cmpy_feed *feed)
     return feed->buffersize == 0 || ahead < feed->buffersize;
 }
 
+/* Off the engine's list: also this may need memory. Who stays there for want of it has no iterator any more, and goes
+ * when the feeds advance next. */
+static void unlist(PyObject *feeds, Py_ssize_t i)
+{
+    if (PyList_SetSlice(feeds, i, i + 1, NULL) < 0) PyErr_Clear();
+}
+
 /* The feed's iterable is at its end, or is not wanted any more. */
 static void end_feed(struct cmpy_job *job, struct cmpy_feed *feed)
 {
@@ -156,7 +165,7 @@ static void end_feed(struct cmpy_job *job, struct cmpy_feed *feed)
     PyObject *feeds = job->engine->feeds;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(feeds); i++) {
         if (PyList_GET_ITEM(feeds, i) != (PyObject *)job) continue;
-        if (PyList_SetSlice(feeds, i, i + 1, NULL) < 0) PyErr_Clear();
+        unlist(feeds, i);
         break;
     }
     job->kind->set_length(job, feed->next);
@@ -204,14 +213,13 @@ static void feeder_leaves(struct cmpy_job *job)
  * but with `raises`, in a caller that can be interrupted, those of signal handlers: then -1. */
 static int feed_some(struct cmpy_job *job, struct cmpy_feed *feed, bool raises)
 {
-    struct cmpy_engine *engine = job->engine;
     int code = 0;
     if (feed->busy) return 0;
     feed->busy = true;
     Py_INCREF(job);
     PyObject *iterator = Py_XNewRef(feed->iterator);
     unsigned submitted = 0;
-    while (code == 0 && feed->iterator != NULL && has_room(engine, feed)) {
+    while (code == 0 && feed->iterator != NULL && has_room(job, feed)) {
         cmpy_breathe(&submitted);
         PyObject *argument = feed->put_back != NULL ? feed->put_back : pull(iterator, feed);
         feed->put_back = NULL;
@@ -272,7 +280,8 @@ void cmpy_feeds_advance(struct cmpy_engine *engine)
     for (Py_ssize_t i = PyList_GET_SIZE(engine->feeds); i-- > 0;) {
         if (i >= PyList_GET_SIZE(engine->feeds)) continue;
         struct cmpy_job *job = (struct cmpy_job *)Py_NewRef(PyList_GET_ITEM(engine->feeds, i));
-        if (job->feed->harmless) (void)feed_some(job, job->feed, false);
+        if (job->feed->iterator == NULL) unlist(engine->feeds, i);
+        else if (job->feed->harmless) (void)feed_some(job, job->feed, false);
         else kick();
         Py_DECREF(job);
     }
@@ -280,8 +289,9 @@ void cmpy_feeds_advance(struct cmpy_engine *engine)
 
 void cmpy_feeds_end(struct cmpy_engine *engine)
 {
-    while (PyList_GET_SIZE(engine->feeds) > 0) {
-        struct cmpy_job *job = (struct cmpy_job *)PyList_GET_ITEM(engine->feeds, PyList_GET_SIZE(engine->feeds) - 1);
+    for (Py_ssize_t i = PyList_GET_SIZE(engine->feeds); i-- > 0;) {
+        if (i >= PyList_GET_SIZE(engine->feeds)) continue;
+        struct cmpy_job *job = (struct cmpy_job *)PyList_GET_ITEM(engine->feeds, i);
         if (!job->feed->busy) feeder_leaves(job); /* else it may be in the iterable for ever */
         end_feed(job, job->feed);
     }

@@ -8,7 +8,8 @@
 #include <structmember.h>
 
 /* Parcels wait in a ring: parcel of position p at p mod nplaces, for first <= p < first + nplaces. Unordered ones get
- * the next position in order of arrival. */
+ * the next position in order of arrival. Each place is made before its position is given (imap_reserve), so that an
+ * outcome never lacks one. */
 typedef struct {
     struct cmpy_job job;
     struct cmpy_feed feed;
@@ -58,12 +59,8 @@ static void imap_receive(struct cmpy_job *job, struct cmpy_parcel *parcel)
     self->feed.arrived++;
     if (self->feed.iterator != NULL && self->feed.next - self->feed.arrived == CMPY_FEED_WINDOW / 2)
         job->engine->hungry = true;
-    if (self->abandoned || make_room(self, position) < 0) {
-        if (!self->abandoned) PyErr_WriteUnraisable((PyObject *)job);
-        cmpy_parcel_drop(parcel);
-    } else {
-        self->places[position & (self->nplaces - 1)] = parcel;
-    }
+    if (self->abandoned) cmpy_parcel_drop(parcel);
+    else self->places[position & (self->nplaces - 1)] = parcel;
     complete(self);
     if (!job->done && job->waiters > 0) cmpy_lead_news(job->engine);
 }
@@ -75,20 +72,25 @@ static void imap_set_length(struct cmpy_job *job, Py_ssize_t length)
     if (engine->pool_state == CMPY_POOL_TERMINATE || engine->last_words != NULL) {
         /* Cut off: whoever iterates on gets to know why. */
         struct cmpy_parcel *parcel = cmpy_parcel_make(CMPY_PARCEL_ENDED, Py_XNewRef(engine->last_words));
-        if (parcel != NULL) {
-            parcel->position = length++;
-            self->length = length;
-            imap_receive(job, parcel);
-            return;
-        }
-        PyErr_Clear();
+        parcel->position = length++;
+        self->length = length;
+        imap_receive(job, parcel);
+        return;
     }
     self->length = length;
     complete(self);
     if (!job->done && job->waiters > 0) cmpy_lead_news(engine);
 }
 
-static const struct cmpy_job_kind imap_kind = {imap_receive, NULL, imap_set_length};
+/* For the position that comes next, for one more, in which a pool that ends says so, and for the one that was handed
+ * out last, which may be put back. */
+static bool imap_reserve(struct cmpy_job *job)
+{
+    ImapJob *self = (ImapJob *)job;
+    return self->abandoned || make_room(self, self->feed.next + 2) == 0;
+}
+
+static const struct cmpy_job_kind imap_kind = {imap_receive, NULL, imap_set_length, imap_reserve};
 
 static struct cmpy_parcel *next_parcel(const ImapJob *self)
 {
@@ -154,6 +156,10 @@ PyObject *cmpy_imap(struct cmpy_engine *engine, PyObject *pool, PyObject *functi
     imap->length = -1;
     imap->job.feed = &imap->feed;
     imap->feed.buffersize = buffersize;
+    if (!imap_reserve(&imap->job)) {
+        Py_DECREF(imap);
+        return PyErr_NoMemory();
+    }
     IMapIterator *self = (IMapIterator *)type->tp_alloc(type, 0);
     if (self == NULL) goto failed;
     self->imap = imap;

@@ -25,6 +25,9 @@ struct cmpy_job_kind {
     void (*call_back)(struct cmpy_job *job);
     /* A lazily fed job: no positions from `length` on will come. NULL for others. */
     void (*set_length)(struct cmpy_job *job, Py_ssize_t length);
+    /* A lazily fed job: before each position is given. False: no memory for its outcome, so it has to wait. NULL: none
+     * is needed. */
+    bool (*reserve)(struct cmpy_job *job);
 };
 
 struct cmpy_job {

@@ -88,12 +88,7 @@ static void deliver(struct cmpy_engine *engine, struct cmp_taken *taken)
         cmp_queue_release(&engine->results, taken); /* answered already, or no task of ours */
         return;
     }
-    struct cmpy_parcel *parcel = cmpy_parcel_take(engine, taken);
-    if (parcel == NULL) {
-        parcel = cmpy_parcel_error();
-    }
-    if (parcel != NULL) cmpy_engine_answer(engine, &task, parcel);
-    else PyErr_WriteUnraisable(NULL);
+    cmpy_engine_answer(engine, &task, cmpy_parcel_take(engine, taken));
 }
 
 struct taking {

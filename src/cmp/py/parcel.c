@@ -10,13 +10,14 @@
 
 #define INTERRUPT_NS (50 * CMP_MS)
 
+/* Its position is that of whom it was last handed to; guarded by the GIL like all else. */
+struct cmpy_parcel cmpy_parcel_starved = {.kind = CMPY_PARCEL_STARVED};
+
+/* NULL: no memory; no exception. */
 static struct cmpy_parcel *allocate(size_t size)
 {
     struct cmpy_parcel *parcel = PyMem_Malloc(sizeof *parcel + size);
-    if (parcel == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
+    if (parcel == NULL) return NULL;
     memset(parcel, 0, sizeof *parcel);
     parcel->references = 1;
     return parcel;
@@ -28,7 +29,7 @@ struct cmpy_parcel *cmpy_parcel_take(struct cmpy_engine *engine, struct cmp_take
     struct cmpy_parcel *parcel = allocate(inlined ? taken->size : 0);
     if (parcel == NULL) {
         cmp_queue_release(&engine->results, taken);
-        return NULL;
+        return &cmpy_parcel_starved;
     }
     parcel->size = taken->size;
     if (inlined) {
@@ -49,7 +50,7 @@ struct cmpy_parcel *cmpy_parcel_make(enum cmpy_parcel_kind kind, PyObject *objec
     struct cmpy_parcel *parcel = allocate(0);
     if (parcel == NULL) {
         Py_XDECREF(object);
-        return NULL;
+        return &cmpy_parcel_starved;
     }
     parcel->kind = kind;
     parcel->object = object;
@@ -78,7 +79,7 @@ static void release_block(struct cmpy_parcel *parcel)
 
 void cmpy_parcel_drop(struct cmpy_parcel *parcel)
 {
-    if (--parcel->references > 0) return;
+    if (parcel == &cmpy_parcel_starved || --parcel->references > 0) return;
     release_block(parcel);
     Py_XDECREF(parcel->object);
     Py_XDECREF((PyObject *)parcel->engine);
@@ -181,6 +182,10 @@ int cmpy_parcel_open(struct cmpy_state *state, struct cmpy_parcel *parcel, bool 
     case CMPY_PARCEL_ENDED:
         *value = parcel->object != NULL ? make("WorkerLostError", PyTuple_Pack(1, parcel->object))
                                         : make("PoolEndedError", PyTuple_New(0));
+        break;
+    case CMPY_PARCEL_STARVED:
+        PyErr_NoMemory();
+        *value = cmpy_exception_take();
         break;
     }
     return *value == NULL ? -1 : 0;

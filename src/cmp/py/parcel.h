@@ -1,7 +1,10 @@
 /* Parcel: the outcome of one task on its way to its job, unopened.
  *
  * What comes from a worker stays bytes until somebody wants the object: unpickling runs users' code, which must fail,
- * or be interrupted by Ctrl-C, in the call of whom it concerns and nowhere else. Large ones stay in shared memory. */
+ * or be interrupted by Ctrl-C, in the call of whom it concerns and nowhere else. Large ones stay in shared memory.
+ *
+ * Every task gets a parcel: where there is no memory for one, it is `cmpy_parcel_starved`, the same for all, which opens
+ * as MemoryError. It may be in many places at once, but in no list. */
 #ifndef CMP_PY_PARCEL_H
 #define CMP_PY_PARCEL_H
 
@@ -17,6 +20,7 @@ enum cmpy_parcel_kind {
     CMPY_PARCEL_ERROR,  /* an exception raised in this process: `object` */
     CMPY_PARCEL_LOST,   /* the worker died over it: `object` is the function */
     CMPY_PARCEL_ENDED,  /* the pool ended first; `object` NULL, or the pool's last words, a str */
+    CMPY_PARCEL_STARVED,
 };
 
 struct cmpy_parcel {
@@ -41,11 +45,13 @@ struct cmpy_result_header {
     uint32_t interrupted; /* 1: the exception is KeyboardInterrupt */
 };
 
-/* Takes over what `taken` holds. NULL with MemoryError (what was taken is released). */
+extern struct cmpy_parcel cmpy_parcel_starved;
+
+/* Takes over what `taken` holds. */
 struct cmpy_parcel *cmpy_parcel_take(struct cmpy_engine *engine, struct cmp_taken *taken);
-/* Takes over `object`. NULL with MemoryError. */
+/* Takes over `object`. */
 struct cmpy_parcel *cmpy_parcel_make(enum cmpy_parcel_kind kind, PyObject *object);
-/* The exception now set, fetched. NULL with MemoryError. */
+/* The exception now set, fetched. */
 struct cmpy_parcel *cmpy_parcel_error(void);
 /* For as long as it is being opened, which may run any code, of another thread's too. */
 void cmpy_parcel_keep(struct cmpy_parcel *parcel);

@@ -11,6 +11,10 @@
 
 static void keep(ApplyResult *self, struct cmpy_parcel *parcel)
 {
+    if (parcel == &cmpy_parcel_starved) {
+        self->starved = true;
+        return;
+    }
     parcel->next = NULL;
     *self->last = parcel;
     self->last = &parcel->next;
@@ -43,8 +47,7 @@ static void map_set_length(struct cmpy_job *job, Py_ssize_t length)
         PyErr_SetString(PyExc_RuntimeError, "the iterable has become shorter while it was mapped");
         parcel = cmpy_parcel_error();
     }
-    if (parcel != NULL) keep(&self->result, parcel);
-    else PyErr_WriteUnraisable((PyObject *)self);
+    keep(&self->result, parcel);
     self->nleft -= missing;
     if (self->nleft == 0) cmpy_job_arrived(job);
 }
@@ -91,6 +94,11 @@ int cmpy_result_open(ApplyResult *self)
             Py_XSETREF(self->value, value);
         }
     }
+    if (self->starved && self->success) {
+        PyErr_NoMemory();
+        self->success = false;
+        Py_XSETREF(self->value, cmpy_exception_take());
+    }
     if (self->job.done && self->value == NULL) self->value = PyList_New(0);
     return self->value == NULL && self->job.done ? -1 : 0;
 }
@@ -105,8 +113,8 @@ static void result_call_back(struct cmpy_job *job)
     cmpy_job_call(job, self->success, self->value != NULL ? self->value : Py_None);
 }
 
-static const struct cmpy_job_kind apply_kind = {apply_receive, result_call_back, NULL};
-static const struct cmpy_job_kind map_kind = {map_receive, result_call_back, map_set_length};
+static const struct cmpy_job_kind apply_kind = {apply_receive, result_call_back, NULL, NULL};
+static const struct cmpy_job_kind map_kind = {map_receive, result_call_back, map_set_length, NULL};
 
 /* --- making --- */
 

@@ -10,7 +10,8 @@
 typedef struct {
     struct cmpy_job job;
     struct cmpy_parcel *arrived, **last; /* unopened, in order of arrival */
-    bool opened, success;                /* what is known so far; a map's is true until a chunk fails */
+    bool success;                        /* what is known so far; a map's is true until a chunk fails */
+    bool starved;                        /* an outcome came for which there was no memory */
     PyObject *value;                     /* the value, the exception, or a map's list while it fills */
     PyObject *dict, *weak;
 } ApplyResult;

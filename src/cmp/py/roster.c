@@ -278,12 +278,6 @@ static void look(struct cmpy_engine *engine, int64_t *again_ns)
 static void lose(struct cmpy_engine *engine, const struct cmpy_worker *worker, struct cmpy_task *task, int64_t since_ns)
 {
     struct cmpy_parcel *parcel = cmpy_parcel_make(CMPY_PARCEL_LOST, Py_XNewRef(task->job->function));
-    if (parcel == NULL) { /* out of memory for a few words */
-        PyErr_WriteUnraisable((PyObject *)task->job);
-        engine->out_kib -= task->kib;
-        Py_DECREF(task->job);
-        return;
-    }
     int64_t ran_ns = since_ns == 0 ? 0 : worker->ended_ns - since_ns; /* 0: taken, and not yet begun */
     parcel->pid = worker->pid;
     parcel->exitcode = worker->exitcode;

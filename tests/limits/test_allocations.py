@@ -1,0 +1,130 @@
+"""Each allocation of a pool's parent fails once in turn: what was called says so or does without, and all goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from support import alone
+
+import cmp
+from cmp.pool import PoolEndedError, WorkerLostError
+
+_testcapi = pytest.importorskip("_testcapi")
+if not hasattr(_testcapi, "set_nomemory"):
+    pytest.skip("this interpreter has no failing allocator", allow_module_level=True)
+
+ALL_LATER = 1 << 30
+BEGUN, TOLD = cmp.Event(), cmp.Event()
+
+
+def long_bytes(n: int) -> bytes:
+    return b"x" * (n * 500)
+
+
+def apply(pool, failing) -> None:
+    with failing:
+        assert pool.apply(long_bytes, (3,)) == long_bytes(3)
+
+
+def apply_async(pool, failing) -> None:
+    with failing:
+        results = [pool.apply_async(long_bytes, (n,)) for n in range(4)]
+        assert [result.get() for result in results] == [long_bytes(n) for n in range(4)]
+
+
+def map_(pool, failing) -> None:
+    with failing:
+        assert pool.map(long_bytes, range(12), 2) == [long_bytes(n) for n in range(12)]
+
+
+def imap(pool, failing) -> None:
+    """More than an iterator has places for at first."""
+    with failing:
+        assert [len(item) for item in pool.imap(long_bytes, range(90))] == [500 * n for n in range(90)]
+
+
+def imap_unordered(pool, failing) -> None:
+    with failing:
+        assert sorted(len(item) for item in pool.imap_unordered(long_bytes, range(12), 3)) == [
+            500 * n for n in range(12)
+        ]
+
+
+def end_when_told() -> None:
+    BEGUN.set()
+    TOLD.wait()
+    os._exit(3)
+
+
+def lose_a_worker(pool, failing) -> None:
+    """Of a closed pool, which needs no other: the interpreter's own hooks around a fork do not stand this."""
+    BEGUN.clear()
+    TOLD.clear()
+    result = pool.apply_async(end_when_told)
+    BEGUN.wait()
+    pool.close()
+    with failing:
+        TOLD.set()
+        with pytest.raises((WorkerLostError, MemoryError)):
+            result.get()
+    pool.join()
+
+
+def terminate(pool, failing) -> None:
+    """Workers that would go on for long, and calls that are waited for, are ended all the same."""
+    results = [pool.map_async(time.sleep, [99] * 4, 1), pool.apply_async(time.sleep, (99,)), pool.imap(abs, range(9))]
+    with failing:
+        pool.terminate()
+    for wait in (results[0].get, results[1].get, results[2].next):
+        with pytest.raises((PoolEndedError, MemoryError)):
+            wait()
+    pool.join()
+
+
+class Failing:
+    """with Failing(number, how_many): so many allocations of this process fail, from that one on."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.first, self.how_many = numbers
+
+    def __enter__(self) -> None:
+        _testcapi.set_nomemory(self.first, self.first + self.how_many)
+
+    def __exit__(self, *_: object) -> None:
+        _testcapi.remove_mem_hooks()
+
+
+def play_once(play, failing) -> None:
+    with cmp.Pool(2) as pool:
+        assert pool.map(abs, range(4)) == [0, 1, 2, 3]
+        try:
+            play(pool, failing)
+        except MemoryError:
+            pass
+        if play not in (terminate, lose_a_worker):
+            assert pool.map(abs, range(4)) == [0, 1, 2, 3]
+            pool.close()
+            pool.join()
+
+
+def fail_one_after_the_other(name: str, how_many: int, step: int) -> None:
+    with alone.NothingLeft():
+        for number in range(1, 60, step):
+            play_once(globals()[name], Failing(number, how_many))
+
+
+WORKS = [apply, apply_async, map_, imap, imap_unordered, lose_a_worker, terminate]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
+def test_any_allocation_may_fail(work):
+    alone.run(fail_one_after_the_other, work.__name__, 1, 1, seconds=100)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
+def test_all_allocations_from_one_on_may_fail(work):
+    alone.run(fail_one_after_the_other, work.__name__, ALL_LATER, 5, seconds=100)
