@@ -196,7 +196,9 @@ static int submit(struct cmpy_job *job, struct cmpy_feed *feed, PyObject *argume
     struct cmpy_sink sink;
     Py_ssize_t position = feed->next++;
     cmpy_sink_init(&sink);
+    feed->away = true;
     int code = encode_fed(job->engine->state, &sink, feed, argument);
+    feed->away = false;
     if (code == 0) code = cmpy_engine_submit(job->engine, job, position, &sink);
     code = settle(job, feed, argument, code, raises);
     cmpy_sink_clear(&sink);
@@ -221,8 +223,11 @@ static int feed_some(struct cmpy_job *job, struct cmpy_feed *feed, bool raises)
     unsigned submitted = 0;
     while (code == 0 && feed->iterator != NULL && has_room(job, feed)) {
         cmpy_breathe(&submitted);
-        PyObject *argument = feed->put_back != NULL ? feed->put_back : pull(iterator, feed);
+        PyObject *argument = feed->put_back;
         feed->put_back = NULL;
+        feed->away = true;
+        if (argument == NULL) argument = pull(iterator, feed);
+        feed->away = false;
         if (feed->iterator == NULL) { /* ended while users' code ran */
             PyErr_Clear();
             Py_XDECREF(argument);
@@ -292,7 +297,7 @@ void cmpy_feeds_end(struct cmpy_engine *engine)
     for (Py_ssize_t i = PyList_GET_SIZE(engine->feeds); i-- > 0;) {
         if (i >= PyList_GET_SIZE(engine->feeds)) continue;
         struct cmpy_job *job = (struct cmpy_job *)PyList_GET_ITEM(engine->feeds, i);
-        if (!job->feed->busy) feeder_leaves(job); /* else it may be in the iterable for ever */
+        if (!job->feed->away) feeder_leaves(job);
         end_feed(job, job->feed);
     }
     kick();

@@ -42,7 +42,8 @@ struct cmpy_feed {
     Py_ssize_t buffersize;   /* 0: no limit of the user's */
     bool whole;              /* a map's: all of it lies in memory anyway, so there is no window */
     bool harmless;           /* iterating runs no user code */
-    bool busy;               /* somebody is at it */
+    bool busy;               /* somebody is at it ... */
+    bool away;               /* ... and in users' code, which may never come back: the iterable's, or pickling's */
     PyObject *thread;        /* the feeder's object, while it is there; NULL: there is none, or it is unknown */
 };
 
