@@ -32,13 +32,14 @@ _SUBMODULES = frozenset(
     "connection context dummy forkserver heap managers pool popen_fork popen_forkserver popen_spawn_posix process"
     " queues reduction resource_sharer resource_tracker shared_memory sharedctypes spawn synchronize util".split()
 )
+_package = __name__  # and the alias's once that is there
 
 
 def __getattr__(name: str) -> object:
     """Submodules are loaded at their first use."""
     if name in _SUBMODULES:
-        __import__(f"{__name__}.{name}")
-        return _sys.modules[f"{__name__}.{name}"]
+        __import__(f"{_package}.{name}")
+        return _sys.modules[f"{_package}.{name}"]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from multiprocessing import context as _stdlib_context
 from multiprocessing.reduction import ForkingPickler
+
+from .kin import theirs
 
 __all__ = ["Parcel", "unpack"]
 
+_stdlib_context = theirs("context")
 _arriving = threading.local()  # .descriptors: what came with the pickle that this thread is loading
 
 

@@ -1,8 +1,6 @@
 """multiprocessing.dummy itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("dummy")
-sys.modules[__name__ + ".connection"] = theirs("dummy").connection
+become(__name__, "dummy")
+become(__name__ + ".connection", "dummy.connection")

@@ -1,7 +1,5 @@
 """multiprocessing.forkserver itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("forkserver")
+become(__name__, "forkserver")

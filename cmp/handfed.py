@@ -7,11 +7,13 @@ pool of cmp's has no such queue; here is what looks like one, and hands the task
 from __future__ import annotations
 
 from collections.abc import Iterable
-from multiprocessing import pool as _stdlib
 
 from ._core import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult, Pool
+from .kin import theirs
 
 __all__ = ["open_up"]
+
+_stdlib = theirs("pool")
 
 
 class _Unfed:

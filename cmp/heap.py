@@ -1,7 +1,5 @@
 """multiprocessing.heap itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("heap")
+become(__name__, "heap")

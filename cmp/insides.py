@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterable, Iterator
 
 from .context import _default_context
-from .seams import theirs
+from .kin import theirs
 
 __all__ = ["settle"]
 

@@ -13,18 +13,20 @@ import socket
 import struct
 from functools import partial
 from multiprocessing import connection
-from multiprocessing import managers as _stdlib
 from multiprocessing import process as _process
-from multiprocessing.managers import PoolProxy
 from types import SimpleNamespace
 
 from . import _core
 from .context import _default_context
+from .kin import theirs
 from .managed import ManagedBoundedSemaphore, ManagedCondition, ManagedLock, ManagedRLock, ManagedSemaphore
 from .pool import Pool
 from .proxies import AcquirerProxy, BarrierProxy, ConditionProxy, EventProxy, QueueProxy, SharedProxy, started_here
 from .seams import namesake
 from .server import Server, SharedMemoryServer
+
+_stdlib = theirs("managers")
+PoolProxy = _stdlib.PoolProxy
 
 __all__ = list(_stdlib.__all__)
 

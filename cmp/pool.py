@@ -6,30 +6,23 @@ import os
 import signal
 import sys
 from multiprocessing.context import ProcessError
-from multiprocessing.pool import (
-    CLOSE,
-    INIT,
-    RUN,
-    TERMINATE,
-    ExceptionWithTraceback,
-    MaybeEncodingError,
-    RemoteTraceback,
-    ThreadPool,
-    mapstar,
-    rebuild_exc,
-    starmapstar,
-)
 
 from ._core import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult, Pool
 from .handfed import open_up
+from .kin import theirs
 from .seams import namesake, watch_subclasses
 
 __all__ = ["Pool", "ThreadPool"]
 
 AsyncResult = ApplyResult
 
-_also_here = (CLOSE, INIT, RUN, TERMINATE, MaybeEncodingError, RemoteTraceback, IMapIterator)
-_also_here += (IMapUnorderedIterator, MapResult, mapstar, rebuild_exc, starmapstar)  # as in the stdlib
+_stdlib = theirs("pool")
+INIT, RUN, CLOSE, TERMINATE = _stdlib.INIT, _stdlib.RUN, _stdlib.CLOSE, _stdlib.TERMINATE
+ThreadPool = _stdlib.ThreadPool
+ExceptionWithTraceback, RemoteTraceback = _stdlib.ExceptionWithTraceback, _stdlib.RemoteTraceback
+MaybeEncodingError = _stdlib.MaybeEncodingError
+
+_also_here = (IMapIterator, IMapUnorderedIterator, MapResult)  # as in the stdlib
 __getattr__ = namesake("pool")
 watch_subclasses(Pool)
 open_up()

@@ -1,7 +1,5 @@
 """multiprocessing.popen_fork itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("popen_fork")
+become(__name__, "popen_fork")

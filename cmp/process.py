@@ -1,7 +1,5 @@
 """multiprocessing.process itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("process")
+become(__name__, "process")

@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import threading
 from functools import partial
-from multiprocessing import context as _stdlib_context
-from multiprocessing import managers as _stdlib
 from multiprocessing import process, util
-from multiprocessing.managers import BaseProxy, dispatch, public_methods
 from types import SimpleNamespace
 from weakref import WeakValueDictionary
 
 from . import _core
 from .carried import unpack
+from .kin import theirs
 
 __all__ = [
     "AcquirerProxy",
@@ -28,6 +26,9 @@ __all__ = [
     "SharedProxy",
     "started_here",
 ]
+
+_stdlib, _stdlib_context = theirs("managers"), theirs("context")
+BaseProxy, dispatch, public_methods = _stdlib.BaseProxy, _stdlib.dispatch, _stdlib.public_methods
 
 
 def _forget_connections() -> None:

@@ -1,7 +1,5 @@
 """multiprocessing.reduction itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("reduction")
+become(__name__, "reduction")

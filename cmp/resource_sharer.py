@@ -1,7 +1,5 @@
 """multiprocessing.resource_sharer itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("resource_sharer")
+become(__name__, "resource_sharer")

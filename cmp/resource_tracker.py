@@ -1,7 +1,5 @@
 """multiprocessing.resource_tracker itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("resource_tracker")
+become(__name__, "resource_tracker")

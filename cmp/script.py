@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib.machinery import BuiltinImporter
-from pkgutil import get_importer
 
 from . import _core, alias
 
@@ -42,12 +41,23 @@ def main() -> None:
     elif first == "-":
         _prepare(arguments, "")
         _finish(_core.run_stdin())
-    elif get_importer(os.path.abspath(first)) is not None:  # a folder or a zip file
+    elif _is_imported(os.path.abspath(first)):
         _prepare(arguments, os.path.abspath(first), imported=True)
         _finish(_core.run_module("__main__", False))
     else:
         _prepare(arguments, os.path.dirname(os.path.realpath(first)))
         _finish(_core.run_file(os.path.abspath(first)))
+
+
+def _is_imported(path: str) -> bool:
+    """Is it a folder or a zip file, or what else there is a hook for? (pkgutil knows that, too, and takes 3 ms.)"""
+    for hook in sys.path_hooks:
+        try:
+            hook(path)
+        except ImportError:
+            continue
+        return True
+    return False
 
 
 def _prepare(argv: list[str], first_path: str | None, *, imported: bool = False) -> None:

@@ -6,54 +6,23 @@ when somebody asks. Classes derived from a queue or a pool are looked at when th
 
 from __future__ import annotations
 
-import multiprocessing as _stdlib
-import sys
-
 # `import cmp` loads this module, and need not load typing and importlib for it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
-__all__ = ["namesake", "theirs", "watch_subclasses"]
-
-
-def theirs(name: str) -> ModuleType:
-    """A module of the standard library's package, whatever `multiprocessing` has come to mean in the meantime: under
-    cmp's own alias all of them are loaded, but somebody else may have put cmp in that place as well."""
-    if not hasattr(_stdlib, name):
-        full = f"{_stdlib.__name__}.{name}"
-        if sys.modules.get(_stdlib.__name__) is _stdlib:
-            __import__(full)
-        else:
-            setattr(_stdlib, name, _load(full))
-    return getattr(_stdlib, name)
-
-
-def _load(full: str) -> ModuleType:
-    """Under its name for that long only, which afterwards means what somebody else has made of it."""
-    from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
-
-    spec = PathFinder.find_spec(full, _stdlib.__path__)
-    module = module_from_spec(spec)
-    meanwhile = sys.modules.get(full)
-    sys.modules[full] = module
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.modules.pop(full)
-        if meanwhile is not None:
-            sys.modules[full] = meanwhile
-    return module
+__all__ = ["namesake", "watch_subclasses"]
 
 
 def namesake(name: str) -> Callable[[str], object]:
     """A module's __getattr__."""
 
     def __getattr__(attribute: str) -> object:
-        if not attribute.startswith("__") and hasattr(theirs(name), attribute):
-            return getattr(theirs(name), attribute)
+        if not attribute.startswith("__"):
+            from .kin import theirs
+
+            if hasattr(theirs(name), attribute):
+                return getattr(theirs(name), attribute)
         raise AttributeError(f"module 'cmp.{name}' has no attribute {attribute!r}")
 
     return __getattr__

@@ -17,13 +17,15 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import managers as _stdlib
 from multiprocessing import process, util
 
 from . import _core
 from .carried import Parcel
+from .kin import theirs
 
 __all__ = ["Server", "SharedMemoryServer"]
+
+_stdlib = theirs("managers")
 
 
 @contextmanager

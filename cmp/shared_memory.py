@@ -7,9 +7,12 @@ Here only the creator's tracker knows of a block, unless `track=True` asks for t
 
 from __future__ import annotations
 
-import multiprocessing.shared_memory as _stdlib
 import threading
 from typing import Any
+
+from .kin import theirs
+
+_stdlib = theirs("shared_memory")
 
 # The stdlib's code once more, with this module's globals: ShareableList then makes blocks of the class below, and what
 # is replaced here for a test is replaced for the code that uses it.

@@ -1,7 +1,5 @@
 """multiprocessing.sharedctypes itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("sharedctypes")
+become(__name__, "sharedctypes")

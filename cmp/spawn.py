@@ -1,7 +1,5 @@
 """multiprocessing.spawn itself, under this name too."""
 
-import sys
+from cmp.kin import become
 
-from cmp.seams import theirs
-
-sys.modules[__name__] = theirs("spawn")
+become(__name__, "spawn")

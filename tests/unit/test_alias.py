@@ -194,8 +194,8 @@ from multiprocessing import Process, synchronize, connection, context
 from multiprocessing.managers import BaseManager
 assert multiprocessing is cmp and multiprocessing.queues is cmp.queues and pool is cmp.pool
 assert synchronize is cmp.synchronize and context is cmp.context and Process is cmp.Process
-assert connection is sys.modules["multiprocessing.connection"] is sys.modules["cmp.connection"]
-for info in pkgutil.walk_packages(multiprocessing.__path__[:1], "multiprocessing."):
+assert connection is sys.modules["multiprocessing.connection"] is importlib.import_module("cmp.connection")
+for info in pkgutil.walk_packages(multiprocessing.__path__[-1:], "multiprocessing."):
     if not info.name.endswith("win32"):
         theirs = importlib.import_module(info.name)
         assert theirs is importlib.import_module(info.name.replace("multiprocessing", "cmp")), info.name
@@ -212,6 +212,63 @@ print("ok")
 def test_every_name_leads_to_cmp_and_no_file_is_loaded_twice(tmp_path):
     done = run(tmp_path, "-c", NAMES)
     assert (done.stdout, done.stderr) == ("ok\n", "")
+
+
+EXIT_ORDER = """import atexit
+atexit.register(print, "registered before")
+import multiprocessing.util
+atexit.register(print, "registered after")
+multiprocessing.util.Finalize(None, print, ("exit duties",), exitpriority=1)
+"""
+
+
+def test_what_runs_at_exit_runs_in_the_order_of_the_imports(tmp_path):
+    assert same_as_python(tmp_path, "-c", EXIT_ORDER).stdout == "registered after\nexit duties\nregistered before\n"
+
+
+def test_modules_come_at_their_first_use(tmp_path):
+    done = run(tmp_path, "-c", "import sys; print(*(n for n in sys.modules if n.startswith('multiprocessing.')))")
+    assert set(done.stdout.split()) == {
+        "multiprocessing.context",
+        "multiprocessing.process",
+        "multiprocessing.reduction",
+    }
+
+
+KIN = """
+import sys, multiprocessing, cmp
+from multiprocessing.managers import BaseManager
+import multiprocessing.sharedctypes, multiprocessing.popen_spawn_posix
+theirs = {name: module for name, module in sys.modules.items() if name.startswith("cmp.kin.")}
+for name, module in theirs.items():
+    for kin in vars(module).values():
+        if getattr(kin, "__name__", "").startswith(("cmp", "multiprocessing")):
+            assert not getattr(kin, "__file__", "").startswith(cmp.__path__[0]), (name, kin)
+print(*sorted(theirs))
+"""
+
+
+def test_modules_of_the_stdlib_that_come_late_see_their_own_kind(tmp_path):
+    done = run(tmp_path, "-c", KIN)
+    assert done.stderr == ""
+    assert {"cmp.kin.managers", "cmp.kin.pool", "cmp.kin.heap", "cmp.kin.util"} <= set(done.stdout.split())
+
+
+def test_threads_may_import_the_same_at_once(tmp_path):
+    done = run(
+        tmp_path,
+        "-c",
+        "import threading\n"
+        "names = ['managers', 'pool', 'connection', 'sharedctypes', 'queues', 'util', 'synchronize', 'heap'] * 4\n"
+        "gate, seen = threading.Barrier(len(names)), set()\n"
+        "def load(name):\n"
+        "    gate.wait(); seen.add((name, id(__import__('multiprocessing.' + name, fromlist=['x']))))\n"
+        "threads = [threading.Thread(target=load, args=(name,)) for name in names]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "print(len(seen))\n",
+    )
+    assert (done.stdout, done.stderr) == ("8\n", "")
 
 
 REPORT = """

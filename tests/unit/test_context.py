@@ -92,7 +92,8 @@ def test_submodules_come_at_first_use_and_importing_starts_nothing():
 def test_import_loads_what_the_stdlib_s_import_does_and_cmp():
     """What queues, processes and pools need besides takes as long to load; it comes with the first of them."""
     theirs, ours = (
-        set(python(f"import sys, {name}; print(*sys.modules)", "-S", "-s").split()) for name in ("multiprocessing", "cmp")
+        set(python(f"import sys, {name}; print(*sys.modules)", "-S", "-s").split())
+        for name in ("multiprocessing", "cmp")
     )
     assert {name.partition(".")[0] for name in ours - theirs} <= {"cmp", "atexit", "__future__"}
 

@@ -144,23 +144,3 @@ def test_arrays_that_have_travelled_do_not_own_their_memory():
     with pytest.raises(ValueError, match="own"):
         array.resize(7)
     assert np.resize(array, 7).tolist() == [0, 1, 2, 3, 4, 0, 1]
-
-
-EXIT_ORDER = """import atexit
-atexit.register(print, "registered before")
-import multiprocessing.util
-atexit.register(print, "registered after")
-multiprocessing.util.Finalize(None, print, ("exit duties",), exitpriority=1)
-"""
-
-
-def test_callbacks_registered_before_the_import_come_before_the_exit_duties():
-    orders = [
-        subprocess.run(
-            [sys.executable, *way, "-c", EXIT_ORDER],
-            capture_output=True, text=True, env=child_environment(), check=True,
-        ).stdout.splitlines()
-        for way in ((), ("-m", "cmp"))
-    ]
-    assert orders[0] == ["registered after", "exit duties", "registered before"]
-    assert orders[1] == ["registered after", "registered before", "exit duties"]
