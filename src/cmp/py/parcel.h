@@ -3,8 +3,8 @@
  * What comes from a worker stays bytes until somebody wants the object: unpickling runs users' code, which must fail,
  * or be interrupted by Ctrl-C, in the call of whom it concerns and nowhere else. Large ones stay in shared memory.
  *
- * Every task gets a parcel: where there is no memory for one, it is `cmpy_parcel_starved`, the same for all, which opens
- * as MemoryError. It may be in many places at once, but in no list. */
+ * Every task gets a parcel: where there is no memory for one, it is `cmpy_parcel_starved`, the same for all, which
+ * opens as MemoryError. It may be in many places at once, but in no list. */
 #ifndef CMP_PY_PARCEL_H
 #define CMP_PY_PARCEL_H
 
