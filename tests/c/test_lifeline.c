@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -248,6 +249,42 @@ TEST(a_process_of_other_parentage_ends_with_who_forked_it)
     CHECK(WIFEXITED(status));
     CHECK_EQ(WEXITSTATUS(status), CMP_LIFELINE_STATUS);
     test_kill(family->thread);
+    end_family(family);
+}
+
+static void arm_and_fork(void *arg)
+{
+    struct family *family = arg;
+    pid_t us = getpid();
+    CHECK_EQ(cmp_lifeline_arm_by_pipe(family->thread, family->told[0]), 0);
+    if (fork() == 0) {
+        family->armed = getpid();
+        CHECK_EQ(cmp_lifeline_arm(us), 0);
+        for (;;) {
+            CHECK_EQ(write(family->said[1], "r", 1), 1);
+            pause(); /* until a signal */
+        }
+    }
+    for (;;) pause();
+}
+
+TEST(a_fork_of_one_of_other_parentage_ends_with_its_own_parent_only)
+{
+    if (!SIGNALS_COME_AT_ONCE) return;
+    struct family *family = make_family(); /* this process holds the write end, too, so nobody is told */
+    family->thread = test_child(parent_of_nobody, family);
+    pid_t parent = test_child(arm_and_fork, family);
+    char byte;
+    CHECK_EQ(read(family->said[0], &byte, 1), 1);
+    kill(family->thread, SIGKILL);
+    WAIT_FOR(has_ended(family->thread));
+    kill(family->armed, SIGURG);
+    struct pollfd said = {.fd = family->said[0], .events = POLLIN};
+    WAIT_FOR(poll(&said, 1, 0) == 1 || has_ended(family->armed));
+    CHECK(!has_ended(family->armed));
+    test_kill(parent);
+    test_reap(family->armed);
+    test_reap(family->thread);
     end_family(family);
 }
 

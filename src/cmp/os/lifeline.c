@@ -95,6 +95,7 @@ int cmp_lifeline_arm(pid_t parent)
 {
     int saved = errno, code;
     if (getppid() == 0) parent = 0; /* it is in an outer pid namespace, and has no number here */
+    armed_pidfd = -1; /* of a parent that was armed by a pipe */
     armed_parent = parent;
     code = install_handler();
     if (code == 0) code = watch_parent(parent);
