@@ -194,7 +194,7 @@ static PyObject *managed_watch(ManagedQueue *self, PyObject *args)
     struct cmpy_channel *channel = self->calls.channel;
     if (channel->life != NULL) Py_RETURN_NONE; /* once: a thread may be waiting, and looking, meanwhile */
     channel->life = Py_NewRef(life);
-    self->knock = Py_NewRef(knock);
+    Py_XSETREF(self->knock, Py_NewRef(knock));
     self->watched = watched;
     channel->queue.look_arg = (void *)watched;
     channel->queue.on_look = look_at_manager;

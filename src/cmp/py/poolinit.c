@@ -60,6 +60,7 @@ static PyObject *make_finalizer(Pool *self)
     PyObject *type = PyDict_GetItemString(state->util_globals, "Finalize");
     PyObject *positional = PyTuple_Pack(2, (PyObject *)self, state->end_pool_function), *finalizer = NULL;
     PyObject *keywords = Py_BuildValue("{s(O)si}", "args", (PyObject *)self->engine, "exitpriority", 15);
+    if (type == NULL) PyErr_SetString(PyExc_RuntimeError, "multiprocessing.util.Finalize is missing");
     if (type != NULL && positional != NULL && keywords != NULL) finalizer = PyObject_Call(type, positional, keywords);
     Py_XDECREF(positional);
     Py_XDECREF(keywords);
