@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from support import alone
@@ -19,37 +20,59 @@ ALL_LATER = 1 << 30
 BEGUN, TOLD = cmp.Event(), cmp.Event()
 
 
+def fails(call: Callable, error: type[Exception]) -> None:
+    """As pytest.raises, in a few lines: an interpreter may crash where much Python code meets a lack of memory."""
+    try:
+        call()
+    except (error, MemoryError):
+        return
+    raise AssertionError("it did not fail")
+
+
 def long_bytes(n: int) -> bytes:
     return b"x" * (n * 500)
 
 
-def apply(pool, failing) -> None:
-    with failing:
+# Each work yields once: what is to be called while allocations fail. What it finds afterwards has to be in order.
+
+
+def apply(pool) -> Iterator[Callable]:
+    def call() -> None:
         assert pool.apply(long_bytes, (3,)) == long_bytes(3)
 
+    yield call
 
-def apply_async(pool, failing) -> None:
-    with failing:
+
+def apply_async(pool) -> Iterator[Callable]:
+    def call() -> None:
         results = [pool.apply_async(long_bytes, (n,)) for n in range(4)]
         assert [result.get() for result in results] == [long_bytes(n) for n in range(4)]
 
+    yield call
 
-def map_(pool, failing) -> None:
-    with failing:
+
+def map_(pool) -> Iterator[Callable]:
+    def call() -> None:
         assert pool.map(long_bytes, range(12), 2) == [long_bytes(n) for n in range(12)]
 
+    yield call
 
-def imap(pool, failing) -> None:
+
+def imap(pool) -> Iterator[Callable]:
     """More than an iterator has places for at first."""
-    with failing:
+
+    def call() -> None:
         assert [len(item) for item in pool.imap(long_bytes, range(90))] == [500 * n for n in range(90)]
 
+    yield call
 
-def imap_unordered(pool, failing) -> None:
-    with failing:
-        assert sorted(len(item) for item in pool.imap_unordered(long_bytes, range(12), 3)) == [
-            500 * n for n in range(12)
-        ]
+
+def imap_unordered(pool) -> Iterator[Callable]:
+    def call() -> None:
+        sizes = sorted(len(item) for item in pool.imap_unordered(long_bytes, range(12), 3))
+        assert sizes == [500 * n for n in range(12)]
+
+    yield call
 
 
 def end_when_told() -> None:
@@ -58,51 +81,46 @@ def end_when_told() -> None:
     os._exit(3)
 
 
-def lose_a_worker(pool, failing) -> None:
+def lose_a_worker(pool) -> Iterator[Callable]:
     """Of a closed pool, which needs no other: the interpreter's own hooks around a fork do not stand this."""
     BEGUN.clear()
     TOLD.clear()
     result = pool.apply_async(end_when_told)
     BEGUN.wait()
     pool.close()
-    with failing:
+
+    def call() -> None:
         TOLD.set()
-        with pytest.raises((WorkerLostError, MemoryError)):
-            result.get()
+        fails(result.get, WorkerLostError)
+
+    yield call
+    TOLD.set()
+    fails(result.get, WorkerLostError)
     pool.join()
 
 
-def terminate(pool, failing) -> None:
+def terminate(pool) -> Iterator[Callable]:
     """Workers that would go on for long, and calls that are waited for, are ended all the same."""
     results = [pool.map_async(time.sleep, [99] * 4, 1), pool.apply_async(time.sleep, (99,)), pool.imap(abs, range(9))]
-    with failing:
-        pool.terminate()
+    yield pool.terminate
     for wait in (results[0].get, results[1].get, results[2].next):
-        with pytest.raises((PoolEndedError, MemoryError)):
-            wait()
+        fails(wait, PoolEndedError)
     pool.join()
 
 
-class Failing:
-    """with Failing(number, how_many): so many allocations of this process fail, from that one on."""
-
-    def __init__(self, *numbers: int) -> None:
-        self.first, self.how_many = numbers
-
-    def __enter__(self) -> None:
-        _testcapi.set_nomemory(self.first, self.first + self.how_many)
-
-    def __exit__(self, *_: object) -> None:
-        _testcapi.remove_mem_hooks()
-
-
-def play_once(play, failing) -> None:
+def play_once(play: Callable, number: int, how_many: int) -> None:
     with cmp.Pool(2) as pool:
         assert pool.map(abs, range(4)) == [0, 1, 2, 3]
+        work = play(pool)
+        call = next(work)
+        _testcapi.set_nomemory(number, number + how_many)
         try:
-            play(pool, failing)
+            call()
         except MemoryError:
             pass
+        finally:
+            _testcapi.remove_mem_hooks()
+        assert next(work, None) is None
         if play not in (terminate, lose_a_worker):
             assert pool.map(abs, range(4)) == [0, 1, 2, 3]
             pool.close()
@@ -112,7 +130,7 @@ def play_once(play, failing) -> None:
 def fail_one_after_the_other(name: str, how_many: int, step: int) -> None:
     with alone.NothingLeft():
         for number in range(1, 60, step):
-            play_once(globals()[name], Failing(number, how_many))
+            play_once(globals()[name], number, how_many)
 
 
 WORKS = [apply, apply_async, map_, imap, imap_unordered, lose_a_worker, terminate]
