@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import cmp
@@ -95,10 +96,16 @@ def dump_stacks() -> None:
                 pass
 
 
+def tell(pid: int, sign: int) -> None:
+    """A signal, unless it has ended by itself meanwhile and been reaped (who starts a process reaps the others)."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, sign)
+
+
 def stop(pid: int) -> None:
     """All its threads stand still when it comes back, or it has ended; it need be no child of ours (a fork server's are
     not)."""
-    os.kill(pid, signal.SIGSTOP)
+    tell(pid, signal.SIGSTOP)
     deadline = time.monotonic() + PATIENCE_S
     while not states_of(pid) <= set("TZX"):
         if time.monotonic() > deadline:
@@ -202,7 +209,7 @@ class Arena:
             if holds_a_lock(victim.pid, queue):
                 self.count("aimed")
                 return victim
-            os.kill(victim.pid, signal.SIGCONT)
+            tell(victim.pid, signal.SIGCONT)
             time.sleep(self.dice.random() * 1e-4)
         return None
 
@@ -213,9 +220,9 @@ class Arena:
         victim = self.aim(queue) if queue is not None and self.dice.random() < 0.5 else None
         victim = victim or self.dice.choice(self.crew)
         self.crew.remove(victim)
-        os.kill(victim.pid, sign)
+        tell(victim.pid, sign)
         if sign != signal.SIGKILL:
-            os.kill(victim.pid, signal.SIGCONT)  # one that is stopped would not see it
+            tell(victim.pid, signal.SIGCONT)  # one that is stopped would not see it
         code = self.join(victim)
         assert code in (0, -sign), f"it had ended by itself, with {code} ({self.role}, seed {self.seed})"
         if code != 0:
