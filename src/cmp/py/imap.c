@@ -173,6 +173,7 @@ PyObject *cmpy_imap(struct cmpy_engine *engine, PyObject *pool, PyObject *functi
 failed:
     if (self != NULL) self->imap = NULL;
     Py_XDECREF(self);
+    abandon(imap); /* tasks of it may be out already */
     Py_DECREF(imap);
     return NULL;
 }

@@ -7,7 +7,6 @@ int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *func
     PyObject *keywords = type == NULL ? NULL : Py_BuildValue("{sssOs(O)sO}", "name", name, "target", function, "args",
                                                              argument, "daemon", Py_True);
     PyObject *none = PyTuple_New(0);
-    if (type == NULL) PyErr_SetString(PyExc_RuntimeError, "threading.Thread is missing");
     if (keywords != NULL && none != NULL) thread = PyObject_Call(type, none, keywords);
     if (thread != NULL) started = PyObject_CallMethodNoArgs(thread, state->str.start);
     Py_XDECREF(type);
