@@ -11,12 +11,14 @@ if "arriving_from" in globals():  # what the parent put in: the folder of cmp, t
     import sys
 
     sys.path.append(arriving_from)  # noqa: F821
-    from cmp import _core, alias, context
+    from cmp import _core, context
 
     sys.path.remove(arriving_from)  # noqa: F821
     if "names" in globals():  # the server's preloads
         _core._be_server()
     if with_alias:  # noqa: F821
+        from cmp import alias
+
         alias.install()
     if start_method is not None:  # noqa: F821
         context._force_start_method(start_method)  # noqa: F821
