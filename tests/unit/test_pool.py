@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import os
@@ -236,6 +237,61 @@ def die_first(path):
 def test_one_death_in_an_initializer_is_made_good(tmp_path):
     with cmp.Pool(2, initializer=die_first, initargs=(str(tmp_path / "first"),)) as pool:
         assert pool.map(double, range(10), 1) == [2 * i for i in range(10)]
+
+
+class Fateful(cmp.pool.Pool):
+    """The next workers are killed, exit, or cannot be started, as `fates` says."""
+
+    fates: list = []
+
+    @staticmethod
+    def Process(ctx, *args, **kwds):
+        fate = Fateful.fates.pop(0) if Fateful.fates else None
+        if isinstance(fate, Exception):
+            process = ctx.Process()
+            process.start = functools.partial(raise_error, fate)
+            return process
+        if fate is not None:
+            kwds = {"target": fate, "args": (1,)}
+        return ctx.Process(*args, **kwds)
+
+
+def be_killed(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lose_worker(pool):
+    (worker,) = pool._pool
+    pool.apply(pid_of)
+    worker.kill()
+    worker.join()
+
+
+@pytest.fixture
+def silent_starts(monkeypatch):
+    reports = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: reports.append(report.exc_type))
+    yield reports
+    Fateful.fates = []
+
+
+@pytest.mark.parametrize(
+    "fates", [[EOFError()] * 12, [be_killed] * 9 + [BrokenPipeError()], [be_killed] * 9 + [os._exit]]
+)
+def test_killed_workers_and_starts_that_fail_for_once_do_not_end_a_pool(fates, silent_starts):
+    with Fateful(1) as pool:
+        Fateful.fates = list(fates)
+        lose_worker(pool)
+        assert pool.apply_async(double, (2,)).get(30) == 4
+    assert Fateful.fates == [] and len(silent_starts) == sum(isinstance(fate, Exception) for fate in fates)
+
+
+def test_pool_whose_workers_can_never_be_started_says_so(silent_starts):
+    with Fateful(1) as pool:
+        Fateful.fates = [TypeError("no")] * 100
+        lose_worker(pool)
+        with pytest.raises(WorkerLostError, match="cannot be started"):
+            pool.apply_async(double, (2,)).get(30)
 
 
 @pytest.mark.parametrize("tasks", [1, 3, 40])

@@ -69,7 +69,7 @@ struct cmpy_engine {
     struct cmpy_worker *workers;           /* nslots of them */
     Py_ssize_t nended;                     /* ended and not yet settled */
     Py_ssize_t starting;                   /* workers that are being started right now */
-    unsigned barren;                       /* deaths in a row before the initializer was done */
+    unsigned barren, guilt;                /* deaths in a row before the initializer was done; what they weigh */
     int64_t next_start_ns;                 /* the brake: not before */
     PyObject *last_words;                  /* why the pool gave up, a str; NULL: it has not */
 

@@ -15,6 +15,9 @@
 #define LAST_BRAKE_NS (500 * CMP_MS)
 #define KILLED_PATIENCE 6
 #define UNKNOWN_END 255 /* of who was reaped by others, or ended with its fork server */
+/* No exit codes: of who could not be started, for want of something or since a fork server was killed; or otherwise. */
+#define NOT_STARTED_NOW (INT_MIN + 1)
+#define NOT_STARTED (INT_MIN + 2)
 #define LOOK_AGAIN_NS (20 * CMP_MS)
 
 /* --- starting --- */
@@ -210,12 +213,17 @@ static bool someone_is_ready(const struct cmpy_engine *engine)
     return false;
 }
 
-static void give_up(struct cmpy_engine *engine, const char *what, int exitcode)
+static void give_up(struct cmpy_engine *engine, int exitcode)
 {
     if (engine->last_words != NULL) return;
-    engine->last_words = exitcode < 0
-        ? PyUnicode_FromFormat("the pool gave up: %s (the last one by signal %d)", what, -exitcode)
-        : PyUnicode_FromFormat("the pool gave up: %s (the last one with exit code %d)", what, exitcode);
+    const char *what = "its workers die one after the other before their initializer is done";
+    if (exitcode == NOT_STARTED_NOW || exitcode == NOT_STARTED)
+        engine->last_words = PyUnicode_FromString("the pool gave up: its workers cannot be started");
+    else if (exitcode < 0)
+        engine->last_words = PyUnicode_FromFormat("the pool gave up: %s (the last one by signal %d)", what, -exitcode);
+    else
+        engine->last_words = PyUnicode_FromFormat("the pool gave up: %s (the last one with exit code %d)", what,
+                                                  exitcode);
     if (engine->last_words == NULL) PyErr_Clear();
     cmpy_engine_end_all(engine, engine->last_words);
 }
@@ -223,13 +231,15 @@ static void give_up(struct cmpy_engine *engine, const char *what, int exitcode)
 static void brake(struct cmpy_engine *engine, int exitcode)
 {
     unsigned size = engine->nprocesses < INT_MAX / 2 ? (unsigned)engine->nprocesses : INT_MAX / 2;
-    unsigned limit = 2 * size > CMPY_BARREN_LIMIT ? 2 * size : CMPY_BARREN_LIMIT;
+    uint64_t limit = 2 * size > CMPY_BARREN_LIMIT ? 2 * size : CMPY_BARREN_LIMIT;
     /* Somebody outside who kills at random hits starting workers too: the more so where a start takes long, and several
-     * at once where it was their fork server. */
-    if (exitcode == -SIGKILL || exitcode == -SIGTERM || exitcode == UNKNOWN_END) limit *= KILLED_PATIENCE;
+     * at once where it was their fork server, to which none can be sent then. */
+    bool from_outside = exitcode == -SIGKILL || exitcode == -SIGTERM || exitcode == UNKNOWN_END
+                        || exitcode == NOT_STARTED_NOW;
     engine->barren++;
-    if (engine->barren >= limit && !someone_is_ready(engine)) {
-        give_up(engine, "its workers die one after the other before their initializer is done", exitcode);
+    engine->guilt += from_outside ? 1 : KILLED_PATIENCE;
+    if (engine->guilt >= limit * KILLED_PATIENCE && !someone_is_ready(engine)) {
+        give_up(engine, exitcode);
         return;
     }
     if (engine->barren < size) return;
@@ -247,7 +257,7 @@ static void note_end(struct cmpy_engine *engine, uint32_t slot, int exitcode)
     engine->nended++;
     forget(engine, worker->process);
     if (engine->pool_state == CMPY_POOL_TERMINATE) return;
-    if (cmp_load(&engine->table->slots[slot].life, relaxed) == CMP_WORKER_READY) engine->barren = 0;
+    if (cmp_load(&engine->table->slots[slot].life, relaxed) == CMP_WORKER_READY) engine->barren = engine->guilt = 0;
     else brake(engine, exitcode);
 }
 
@@ -356,8 +366,9 @@ static void replace(struct cmpy_engine *engine, int64_t *again_ns)
     }
     if (cmpy_roster_fill(engine) == 0) return;
     /* No process, no memory, no descriptor: like a worker that died at once, and braked the same way. */
+    bool may_pass = PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_EOFError);
     PyErr_WriteUnraisable(engine->process_factory);
-    brake(engine, 0);
+    brake(engine, may_pass ? NOT_STARTED_NOW : NOT_STARTED);
     if (engine->next_start_ns < now_ns + FIRST_BRAKE_NS) engine->next_start_ns = now_ns + FIRST_BRAKE_NS;
     if (engine->next_start_ns < *again_ns) *again_ns = engine->next_start_ns;
 }

@@ -3,8 +3,9 @@
  * A worker that ends before its initializer is done is barren. One such death is replaced at once, like any other;
  * several in a row are braked (10 ms, doubled, up to half a second), and when CMPY_BARREN_LIMIT in a row, or twice the
  * size of the pool if that is more, have died and no worker is ready, the pool gives up: all that is out, and all that
- * comes, fails with WorkerLostError saying so. Deaths by SIGKILL and SIGTERM, which may have come from outside, take
- * six times as many. */
+ * comes, fails with WorkerLostError saying so. A start that fails counts as such a death. Deaths by SIGKILL and
+ * SIGTERM, and with a fork server, which may have come from outside, and starts for which the system lacks something
+ * or nobody is there count a sixth each. */
 #ifndef CMP_PY_ROSTER_H
 #define CMP_PY_ROSTER_H
 
