@@ -144,3 +144,25 @@ def test_arrays_that_have_travelled_do_not_own_their_memory():
     with pytest.raises(ValueError, match="own"):
         array.resize(7)
     assert np.resize(array, 7).tolist() == [0, 1, 2, 3, 4, 0, 1]
+
+
+def stop(_):
+    raise StopIteration("enough")
+
+
+def test_stop_iteration_of_a_mapped_function_is_its_error():
+    with cmp.Pool(1) as pool:
+        with pytest.raises(StopIteration, match="enough"):
+            pool.map(stop, range(3), 1)
+        with pytest.raises(StopIteration, match="enough"):
+            pool.imap(stop, range(3), 2).next()
+
+
+def test_rlock_held_at_a_bare_fork_is_the_parents():
+    lock = cmp.RLock()
+    with lock:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(lock.acquire(False))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert lock._semlock._is_mine()
