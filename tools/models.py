@@ -93,9 +93,14 @@ def check(model: str, bounds: dict[str, int | str], long: bool = False, hashed: 
     found = re.search(r"^pan:\d+: (.*)$", text, re.MULTILINE)
     whole = "Search not completed" not in text and "max search depth too small" not in text
     error = found.group(1) if found else "" if whole and "errors: 0" in text else "the search was not completed"
-    states = int(re.search(r"(\d+) states, stored", text).group(1))
+    states = stored_states(text)
     mib = float(re.search(r"([\d.]+)\s+total actual memory usage", text).group(1))
     return Outcome(error, states, mib, seconds)
+
+
+def stored_states(report: str) -> int:
+    """From a hundred million on spin gives eight digits and a power of ten."""
+    return round(float(re.search(r"([\d.]+(?:e\+\d+)?) states, stored", report).group(1)))
 
 
 def spelled(bounds: dict[str, int | str]) -> str:

@@ -88,6 +88,11 @@ def test_every_model_names_mutants_and_has_bounds_for_them():
         assert named - {"0"} == set(models.mutants(path.stem)), path.stem
 
 
+def test_states_are_counted_however_many_there_are():
+    assert models.stored_states("  9525949 states, stored\n") == 9_525_949
+    assert models.stored_states("1.0421442e+08 states, stored (1.2e+08 visited)\n") == 104_214_420
+
+
 @pytest.mark.skipif(shutil.which("spin") is None or shutil.which("cc") is None, reason="no spin, or no compiler")
 @pytest.mark.timeout(300)
 def test_spin_finds_nothing_in_a_small_model_and_something_in_its_mutant():
