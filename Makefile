@@ -55,8 +55,8 @@ demo: build  ## a real script under cmp, with its speed beside the standard libr
 	$(PY) bench/demo.py
 
 # Memory that valgrind cannot follow, or calls that it does not know, are not what these tests are about.
-VALGRIND_TESTS = test_barrier test_block test_condition test_copy test_life test_lockword test_member test_mutex test_pooltable \
-    test_queue test_queue_blind test_queue_repair test_scm test_segment test_slab
+VALGRIND_TESTS = test_barrier test_block test_condition test_copy test_life test_lockword test_member test_mutex \
+    test_pooltable test_queue test_queue_blind test_queue_repair test_scm test_segment test_slab
 .PHONY: valgrind asan-py leaks limits
 valgrind:  ## the C layers' tests under valgrind, those that do without its gaps
 	@mkdir -p build; if command -v valgrind >/dev/null; then \
@@ -70,20 +70,21 @@ valgrind:  ## the C layers' tests under valgrind, those that do without its gaps
 ASAN_TESTS ?= tests/unit/test_queue.py tests/unit/test_codec.py tests/unit/test_codec_buffers.py \
     tests/unit/test_codec_hostile.py tests/unit/test_locks.py tests/unit/test_pool.py tests/unit/test_process.py \
     tests/unit/test_manager.py tests/limits/test_objects.py
-ASAN_OUT = $(CURDIR)/build/asan-py
+ASAN_OUT = build/asan-py
 asan-py: $(VENV)/.ready  ## the extension under AddressSanitizer and UBSan: make asan-py ASAN_TESTS=tests/oracle
 	@mkdir -p $(ASAN_OUT) && rm -f $(ASAN_OUT)/log.*
 	CC=gcc CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" LDFLAGS="-fsanitize=address,undefined" \
 	    $(PY) setup.py -q build --build-base $(ASAN_OUT) --build-lib $(ASAN_OUT)/lib 2>$(ASAN_OUT)/build.log
-	cd $(ASAN_OUT)/lib && CMP_BUILD=$(ASAN_OUT)/lib UBSAN_OPTIONS=print_stacktrace=1:log_path=$(ASAN_OUT)/log \
-	    ASAN_OPTIONS=detect_leaks=0:handle_segv=0:log_path=$(ASAN_OUT)/log \
+	here=$$PWD py="$$(realpath -s $(PY))" && cd $(ASAN_OUT)/lib && CMP_BUILD="$$PWD" \
+	    UBSAN_OPTIONS="print_stacktrace=1:log_path='$$here/$(ASAN_OUT)/log'" \
+	    ASAN_OPTIONS="detect_leaks=0:handle_segv=0:log_path='$$here/$(ASAN_OUT)/log'" \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    $(abspath $(PY)) -m pytest -q -p no:cacheprovider --timeout 240 -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR) \
-	    $(addprefix $(CURDIR)/,$(ASAN_TESTS)) \
+	    "$$py" -m pytest -q -p no:cacheprovider --timeout 240 -c "$$here/pyproject.toml" --rootdir "$$here" \
+	    $(addprefix ../../../,$(ASAN_TESTS)) \
 	    -k "not gives_the_memory_back and not fed_from_an_endless_iterable"
 	@! ls $(ASAN_OUT)/log.* 2>/dev/null || { cat $(ASAN_OUT)/log.*; exit 1; }
 
-leaks: build  ## everything ten thousand times and more: memory, descriptors, mappings, references stay (LEAKS=20, LEAKS=full)
+leaks: build  ## everything ten thousand times and more: memory, descriptors, references stay (LEAKS=20, LEAKS=full)
 	CMP_LEAKS=$(or $(LEAKS),20) $(PY) -m pytest -q tests/limits/test_leaks.py
 
 limits: build  ## what has run out, and huge objects: some 15 GiB of memory, one test at a time
@@ -95,7 +96,7 @@ crash: crash-c crash-py  ## kill a process before and after every named store it
 crash-c:  ## the same for the C layers alone
 	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=faults
 
-crash-py: $(VENV)/.ready  ## the same from Python: queues, locks, pools, managers: make crash-py CRASH="pool-parent ec.wake:after:0"
+crash-py: $(VENV)/.ready  ## the same from Python, all or some: make crash-py CRASH="pool-parent ec.wake:after:0"
 	@$(PY) tests/crash/run.py $(CRASH)
 
 crash-full: crash-c $(VENV)/.ready  ## all scenarios, more passes of each store
@@ -126,7 +127,8 @@ reports: build  ## CPython's own bug reports, under the standard library and und
 
 fuzz:  ## hostile bytes for the C layers and the decoder (clang), FUZZ_S seconds a target (60)
 	@if echo 'int LLVMFuzzerTestOneInput(const char *b, long n) { return b && n < 0; }' | \
-	        clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; then $(MAKE) -s -C tests/fuzz PYTHON="$(PYTHON)" FUZZ_S=$(or $(FUZZ_S),60); \
+	        clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; then \
+	    $(MAKE) -s -C tests/fuzz PYTHON="$(PYTHON)" FUZZ_S=$(or $(FUZZ_S),60); \
 	    else echo "fuzz: no clang with libFuzzer here, skipped"; fi
 
 matrix-far:  ## C tests with gcc, clang, musl; everything on a CPython 3.14 of Debian's in a folder

@@ -37,6 +37,13 @@ def unpack_sdist(place: Path) -> Path:
     return archive.with_name(archive.name.removesuffix(".tar.gz"))
 
 
+def check_sdist(source: Path) -> None:
+    """Whatever the clone has but for its own affairs (.ci and the like), so that all of make works there, too."""
+    listing = run("git", "ls-files", cwd=ROOT, may_fail=True).splitlines()  # none where this is no clone itself
+    missing = [name for name in listing if not name.startswith(".") and not (source / name).exists()]
+    assert not missing, missing
+
+
 def build_wheel(source: Path, place: Path) -> Path:
     run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", place, source, cwd=place)
     (wheel,) = place.glob("*.whl")
@@ -83,7 +90,9 @@ def check_use(python: Path, place: Path) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        wheel = build_wheel(unpack_sdist(place), place)
+        source = unpack_sdist(place)
+        check_sdist(source)
+        wheel = build_wheel(source, place)
         check_contents(wheel)
         run(sys.executable, "-m", "venv", place / "env", cwd=place)
         python = place / "env" / "bin" / "python"
