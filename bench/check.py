@@ -29,10 +29,17 @@ def built_checkout(base: str, stack: ExitStack) -> Path:
         return Path(base).resolve()
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()), "base")
     subprocess.run(["git", "-C", str(runner.ROOT), "worktree", "add", "-q", "--detach", str(folder), base], check=True)
-    stack.callback(subprocess.run, ["git", "-C", str(runner.ROOT), "worktree", "remove", "--force", str(folder)], check=True)
+    stack.callback(
+        subprocess.run, ["git", "-C", str(runner.ROOT), "worktree", "remove", "--force", str(folder)], check=True
+    )
     print(f"building {base} ...", flush=True)
-    subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=folder, check=True, timeout=600,
-                   stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=folder,
+        check=True,
+        timeout=600,
+        stderr=subprocess.DEVNULL,
+    )
     return folder
 
 
@@ -80,8 +87,10 @@ def main() -> int:
             change = speedup(after, before)
             figures = ""
             if change:
-                figures = (f"{duration(before.per_op()):>10} {duration(after.per_op()):>10} {change.median:>6.2f}x "
-                           f"({change.least:.2f}-{change.greatest:.2f})")
+                figures = (
+                    f"{duration(before.per_op()):>10} {duration(after.per_op()):>10} {change.median:>6.2f}x "
+                    f"({change.least:.2f}-{change.greatest:.2f})"
+                )
             print(f"{name:<43} {figures:<44} {said}".rstrip(), flush=True)
             if said.isupper() or said.startswith("FAILED"):
                 worse.append(name)

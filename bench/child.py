@@ -31,7 +31,7 @@ def _peak_bytes() -> int:
 
 
 def find_packages(checkout: Path) -> None:
-    """Puts `bench` on the path, and the checkout's cmp if it is built there; otherwise the installed cmp is measured."""
+    """Puts `bench` on the path, and the checkout's cmp if it is built there; else the installed cmp is measured."""
     sys.path[0] = str(ROOT)  # instead of bench/, whose files have names of the standard library's
     importlib.import_module("bench.registry")
     if any(checkout.glob("cmp/_core*.so")):

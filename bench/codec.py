@@ -109,8 +109,10 @@ def main() -> None:
             continue
         encode, decode, dumps, loads, forking = measure(value, options.rounds)
         both = encode + decode
-        print(f"{name:20}{encode:11.0f}{decode:11.0f}{dumps:11.0f}{loads:11.0f}{forking:11.0f}"
-              f"{(dumps + loads) / both:9.1f}{forking / both:9.1f}")
+        print(
+            f"{name:20}{encode:11.0f}{decode:11.0f}{dumps:11.0f}{loads:11.0f}{forking:11.0f}"
+            f"{(dumps + loads) / both:9.1f}{forking / both:9.1f}"
+        )
 
 
 if __name__ == "__main__":

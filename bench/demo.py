@@ -23,19 +23,30 @@ def run(*interpreter: str) -> tuple[str, dict[str, float]]:
     """What the script printed, and the seconds of each of its jobs."""
     # PYTHONPATH so that `-m cmp` finds this clone's build wherever make was called from.
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, *interpreter, str(SCRIPT)], cwd=ROOT, env=environment, capture_output=True, text=True,
-                          timeout=60)
+    done = subprocess.run(
+        [sys.executable, *interpreter, str(SCRIPT)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     if done.returncode:
         sys.exit(f"{' '.join(interpreter)} {SCRIPT.name} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout, {name: float(seconds) for name, seconds in (line.split(": ") for line in done.stderr.splitlines())}
+    return done.stdout, {
+        name: float(seconds) for name, seconds in (line.split(": ") for line in done.stderr.splitlines())
+    }
 
 
 def main() -> None:
-    print(textwrap.dedent(f"""\
+    print(
+        textwrap.dedent(f"""\
         One ordinary script, bench/{SCRIPT.name}, run {ROUNDS} times in turn, without a changed line, by
             python bench/{SCRIPT.name}             multiprocessing of the standard library
             python -m cmp bench/{SCRIPT.name}      multiprocessing is cmp
-        """), flush=True)
+        """),
+        flush=True,
+    )
     printed: set[str] = set()
     standard: dict[str, list[float]] = {name: [] for name in JOBS}
     ours: dict[str, list[float]] = {name: [] for name in JOBS}
@@ -53,8 +64,8 @@ def main() -> None:
     for name, what in JOBS.items():
         a, b = statistics.median(standard[name]), statistics.median(ours[name])
         print(f"{what:<58}{a:>7.2f} s{b:>7.2f} s   {a / b:.1f} times as fast")
-    a = statistics.median(map(sum, zip(*standard.values())))
-    b = statistics.median(map(sum, zip(*ours.values())))
+    a = statistics.median(map(sum, zip(*standard.values(), strict=True)))
+    b = statistics.median(map(sum, zip(*ours.values(), strict=True)))
     print(f"{'all of it':<58}{a:>7.2f} s{b:>7.2f} s   {a / b:.1f} times as fast")
 
 

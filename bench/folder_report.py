@@ -91,8 +91,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as source, tempfile.TemporaryDirectory() as target:
         make_folder(Path(source), files, lines)
         paths = sorted(Path(source).iterdir())
-        for name, job in (("Pool", lambda: with_a_pool(paths)), ("Queue", lambda: with_a_queue(paths)),
-                          ("Manager().Queue", lambda: with_a_manager_queue(paths, Path(target)))):
+        for name, job in (
+            ("Pool", lambda: with_a_pool(paths)),
+            ("Queue", lambda: with_a_queue(paths)),
+            ("Manager().Queue", lambda: with_a_manager_queue(paths, Path(target))),
+        ):
             begin = time.perf_counter()
             said = job()
             print(f"{name}: {time.perf_counter() - begin:.4f}", file=sys.stderr)

@@ -53,30 +53,73 @@ class Study:
 
 
 STUDIES = (
-    Study("message size", "bytes in a message",
-          (8, 64, 512, 4 * KIB, 32 * KIB, 256 * KIB, 2 * MIB, 16 * MIB, 64 * MIB, 256 * MIB),
-          (Curve("message-size", "Queue, one producer, one consumer", "us per message", per_op_us),)),
-    Study("producers and consumers", "producers, and as many consumers", (1, 2, 4, 8, 16),
-          (Curve("crowd", "Queue of ints, N producers and N consumers", "us per message", per_op_us),
-           Curve("crowd-cpu", "Queue of ints, N producers and N consumers", "CPU us per message", extra("cpu us")))),
-    Study("producers", "producers, one consumer", (1, 2, 4, 8, 16),
-          (Curve("producers", "Queue of ints, N producers, one consumer", "us per message", per_op_us),)),
-    Study("consumers", "consumers, one producer", (1, 2, 4, 8, 16),
-          (Curve("consumers", "Queue of ints, one producer, N consumers", "us per message", per_op_us),)),
-    Study("oversubscription", "processes, half of them producers", (2, 4, 8, 16, 32),
-          (Curve("oversubscription-cpu", "Waiting consumers, busy producers", "CPU us per message", extra("cpu us")),)),
-    Study("workers", "workers", (1, 2, 4, 8, 16),
-          (Curve("workers", "Pool.map, chunksize=1, no-op", "us per task", per_op_us),
-           Curve("pool-create", "Pool(N): created, and every worker used", "ms", extra("create ms")))),
-    Study("queues", "queues", (1, 10, 100, 1000),
-          (Curve("queues", "Queue(): creation", "us each", per_op_us),
-           Curve("queues-memory", "Queue(): memory after one item each", "KiB each", extra("KiB each")))),
-    Study("parent memory", "resident bytes of the parent", (10 * MIB, 100 * MIB, 1 * GIB, 4 * GIB),
-          (Curve("parent-memory", "Process start+join", "us", per_op_us, beside="raw fork us"),)),
-    Study("queued items", "items in the queue", (1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000),
-          (Curve("queued-put", "put of a small int, nobody takes", "us per put", per_op_us),
-           Curve("queued-memory", "memory of a queued small int", "bytes each", extra("bytes each"))),
-          stdlib_at_most=1_000_000),
+    Study(
+        "message size",
+        "bytes in a message",
+        (8, 64, 512, 4 * KIB, 32 * KIB, 256 * KIB, 2 * MIB, 16 * MIB, 64 * MIB, 256 * MIB),
+        (Curve("message-size", "Queue, one producer, one consumer", "us per message", per_op_us),),
+    ),
+    Study(
+        "producers and consumers",
+        "producers, and as many consumers",
+        (1, 2, 4, 8, 16),
+        (
+            Curve("crowd", "Queue of ints, N producers and N consumers", "us per message", per_op_us),
+            Curve("crowd-cpu", "Queue of ints, N producers and N consumers", "CPU us per message", extra("cpu us")),
+        ),
+    ),
+    Study(
+        "producers",
+        "producers, one consumer",
+        (1, 2, 4, 8, 16),
+        (Curve("producers", "Queue of ints, N producers, one consumer", "us per message", per_op_us),),
+    ),
+    Study(
+        "consumers",
+        "consumers, one producer",
+        (1, 2, 4, 8, 16),
+        (Curve("consumers", "Queue of ints, one producer, N consumers", "us per message", per_op_us),),
+    ),
+    Study(
+        "oversubscription",
+        "processes, half of them producers",
+        (2, 4, 8, 16, 32),
+        (Curve("oversubscription-cpu", "Waiting consumers, busy producers", "CPU us per message", extra("cpu us")),),
+    ),
+    Study(
+        "workers",
+        "workers",
+        (1, 2, 4, 8, 16),
+        (
+            Curve("workers", "Pool.map, chunksize=1, no-op", "us per task", per_op_us),
+            Curve("pool-create", "Pool(N): created, and every worker used", "ms", extra("create ms")),
+        ),
+    ),
+    Study(
+        "queues",
+        "queues",
+        (1, 10, 100, 1000),
+        (
+            Curve("queues", "Queue(): creation", "us each", per_op_us),
+            Curve("queues-memory", "Queue(): memory after one item each", "KiB each", extra("KiB each")),
+        ),
+    ),
+    Study(
+        "parent memory",
+        "resident bytes of the parent",
+        (10 * MIB, 100 * MIB, 1 * GIB, 4 * GIB),
+        (Curve("parent-memory", "Process start+join", "us", per_op_us, beside="raw fork us"),),
+    ),
+    Study(
+        "queued items",
+        "items in the queue",
+        (1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000),
+        (
+            Curve("queued-put", "put of a small int, nobody takes", "us per put", per_op_us),
+            Curve("queued-memory", "memory of a queued small int", "bytes each", extra("bytes each")),
+        ),
+        stdlib_at_most=1_000_000,
+    ),
 )
 
 
@@ -116,7 +159,10 @@ def main() -> int:
                 figures = {"us": statistics.median(per_op_us(r) for r in reports)}
                 figures |= {key: statistics.median(r["extra"][key] for r in reports) for key in reports[0]["extra"]}
                 data.setdefault(study.name, {}).setdefault(name, {})[x] = figures
-                print(f"  {x:>12} {name:<8}" + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()), flush=True)
+                print(
+                    f"  {x:>12} {name:<8}" + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()),
+                    flush=True,
+                )
                 for curve, plot in plots.items():
                     value = statistics.median(curve.value(r) for r in reports)
                     if value > 0:  # a logarithmic axis has no place for nothing

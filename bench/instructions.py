@@ -32,7 +32,9 @@ OPERATIONS = {
     "queue put+get of an int": ("q = cmp.Queue(); put, get = q.put, q.get", "put(7); get()", 4000),
     "queue put+get of a dict": (
         "q = cmp.Queue(); put, get = q.put, q.get; d = dict(a=42, b=33, c=(1, 2, 3), d=[1, 2, 3], e='123', f=b'kkk')",
-        "put(d); get()", 2000),
+        "put(d); get()",
+        2000,
+    ),
     "lock acquire+release": ("l = cmp.Lock(); acquire, release = l.acquire, l.release", "acquire(); release()", 10_000),
     "lock with": ("l = cmp.Lock()", "with l: pass", 10_000),
     "pool apply of a no-op": ("apply = cmp.Pool(1).apply", "apply(int)", 4000),
@@ -77,9 +79,22 @@ def run_counted(setup: str, work: str, count: int) -> int:
         program.write_text(PROGRAM.format(root=str(runner.ROOT), setup=setup, work=work, count=count))
         # At fixed addresses: hashes of objects go by them, and what start-up costs varies by more than is looked for.
         counted = subprocess.Popen(
-            ["setarch", "-R", "valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out.%p", "--compress-strings=yes",
-             "--error-limit=no", "-q", sys.executable, str(program)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"})
+            [
+                "setarch",
+                "-R",
+                "valgrind",
+                "--tool=callgrind",
+                f"--callgrind-out-file={folder}/out.%p",
+                "--compress-strings=yes",
+                "--error-limit=no",
+                "-q",
+                sys.executable,
+                str(program),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"},
+        )
         try:
             if counted.wait(300) != 0:
                 raise subprocess.CalledProcessError(counted.returncode, "valgrind")

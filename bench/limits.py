@@ -26,8 +26,22 @@ def measure() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "limits")
         try:
-            subprocess.run([*compiler, "-std=gnu11", "-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-o", str(program),
-                            str(source), "-pthread"], check=True, timeout=60)
+            subprocess.run(
+                [
+                    *compiler,
+                    "-std=gnu11",
+                    "-O2",
+                    "-D_GNU_SOURCE",
+                    "-Wall",
+                    "-Wextra",
+                    "-o",
+                    str(program),
+                    str(source),
+                    "-pthread",
+                ],
+                check=True,
+                timeout=60,
+            )
             out = subprocess.run([str(program)], check=True, capture_output=True, text=True, timeout=120).stdout
         except (OSError, subprocess.SubprocessError) as error:
             print(f"(no limits measured: {error})")

@@ -20,8 +20,11 @@ def speed(row: registry.Row, seconds: float) -> str:
 
 
 def best_peer(row: registry.Row, measured: dict[str, Any]) -> str:
-    others = {name: figures["seconds_per_op"] for name, figures in measured.items()
-              if name not in ("stdlib", "cmp") and "seconds_per_op" in figures}
+    others = {
+        name: figures["seconds_per_op"]
+        for name, figures in measured.items()
+        if name not in ("stdlib", "cmp") and "seconds_per_op" in figures
+    }
     if not others:
         return ""
     name = min(others, key=others.__getitem__)
@@ -31,15 +34,18 @@ def best_peer(row: registry.Row, measured: dict[str, Any]) -> str:
 def table(results: dict[str, Any]) -> str:
     rows, bounds = registry.load(), results["limits"]
     peers = any(set(measured) - {"stdlib", "cmp"} for measured in results["rows"].values())
-    lines = ["| one operation | stdlib | cmp | ratio | target | the machine's limit |" + (" best peer |" if peers else ""),
-             "|---|--:|--:|--:|--:|---|" + ("--:|" if peers else "")]
+    lines = [
+        "| one operation | stdlib | cmp | ratio | target | the machine's limit |" + (" best peer |" if peers else ""),
+        "|---|--:|--:|--:|--:|---|" + ("--:|" if peers else ""),
+    ]
     for name, measured in results["rows"].items():
         row = rows[name]
         cells = [name]
         figures = [measured.get(who, {}) for who in ("stdlib", "cmp")]
         cells += [speed(row, f["seconds_per_op"]) if "seconds_per_op" in f else "-" for f in figures]
         if all("each" in f for f in figures):
-            cells.append(f"{median(a / b for a, b in zip(figures[0]['each'], figures[1]['each'])):.1f} x")
+            both = zip(figures[0]["each"], figures[1]["each"], strict=False)
+            cells.append(f"{median(a / b for a, b in both):.1f} x")
         else:
             cells.append("-")
         cells.append(f"{row.target:g} x" if row.target else "")

@@ -65,7 +65,7 @@ class _ExecutorPool:
 
     def starmap(self, function: Callable[..., Any], pairs: list[Any]) -> list[Any]:
         # chunksize as Pool would choose it: four chunks for each of its workers
-        return list(self.executor.map(function, *zip(*pairs), chunksize=max(1, len(pairs) // 8)))
+        return list(self.executor.map(function, *zip(*pairs, strict=True), chunksize=max(1, len(pairs) // 8)))
 
     def close(self) -> None:
         self.executor.shutdown(wait=False)
@@ -107,7 +107,7 @@ class _PebblePool(_ExecutorPool):
         return iter(self.executor.map(function, items).result())
 
     def starmap(self, function: Callable[..., Any], pairs: list[Any]) -> list[Any]:
-        return list(self.executor.map(function, *zip(*pairs), chunksize=max(1, len(pairs) // 8)).result())
+        return list(self.executor.map(function, *zip(*pairs, strict=True), chunksize=max(1, len(pairs) // 8)).result())
 
     def close(self) -> None:
         self.executor.close()

@@ -36,14 +36,21 @@ class Series:
     def extra(self) -> dict[str, float]:
         if not self.reports:
             return {}
-        return {key: statistics.median(report["extra"][key] for report in self.reports)
-                for key in self.reports[0]["extra"]}
+        return {
+            key: statistics.median(report["extra"][key] for report in self.reports) for key in self.reports[0]["extra"]
+        }
 
     def as_dict(self) -> dict[str, Any]:
         if self.failure:
             return {"absent" if self.absent else "failed": self.failure}
-        return {"seconds_per_op": self.per_op(), "cpu_per_op": self.per_op("cpu"), "faults_per_op": self.per_op("faults"),
-                "peak_bytes": self.peak(), "each": self.each("seconds"), "extra": self.extra()}
+        return {
+            "seconds_per_op": self.per_op(),
+            "cpu_per_op": self.per_op("cpu"),
+            "faults_per_op": self.per_op("faults"),
+            "peak_bytes": self.peak(),
+            "each": self.each("seconds"),
+            "extra": self.extra(),
+        }
 
 
 @dataclass(frozen=True)
@@ -57,5 +64,5 @@ def speedup(base: Series, other: Series) -> Ratio | None:
     """How many times faster `other` is than `base`: from neighbouring pairs."""
     if base.failure or other.failure:
         return None
-    pairs = [a / b for a, b in zip(base.each("seconds"), other.each("seconds"))]
+    pairs = [a / b for a, b in zip(base.each("seconds"), other.each("seconds"), strict=False)]
     return Ratio(statistics.median(pairs), min(pairs), max(pairs)) if pairs else None

@@ -33,8 +33,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one pair: shows that the rows run")
     parser.add_argument("--json", metavar="FILE", help="write everything measured there as well")
     parser.add_argument("--peers", action="store_true", help="other packages join where they are installed")
-    parser.add_argument("--against", default="stdlib,cmp", metavar="A,B",
-                        help="what to compare (stdlib,cmp); stdlib,stdlib shows the noise of the method")
+    parser.add_argument(
+        "--against",
+        default="stdlib,cmp",
+        metavar="A,B",
+        help="what to compare (stdlib,cmp); stdlib,stdlib shows the noise of the method",
+    )
     parser.add_argument("--timeout", type=float, default=180, help="seconds for one measurement (180)")
     parser.add_argument("--one-core", action="store_true", help="all on one core, where no two can run at once")
     parser.add_argument("--hogs", type=int, default=0, metavar="N", help="so many other processes compute meanwhile")
@@ -65,8 +69,10 @@ def machine() -> str:
             model = line.partition(":")[2].strip()
             break
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (f"{len(os.sched_getaffinity(0))} cores, {model}, {memory:.0f} GiB; Linux {platform.release()}; "
-            f"{platform.python_implementation()} {platform.python_version()}")
+    return (
+        f"{len(os.sched_getaffinity(0))} cores, {model}, {memory:.0f} GiB; Linux {platform.release()}; "
+        f"{platform.python_implementation()} {platform.python_version()}"
+    )
 
 
 def measure_row(row: registry.Row, names: list[str], *, repeat: int, quick: bool, timeout: float) -> dict[str, Series]:
@@ -103,8 +109,11 @@ def compare(options: argparse.Namespace) -> int:
         return 0
     repeat = 1 if options.quick else options.repeat
     names = implementations(options)
-    print(f"{machine()}\nload before: {os.getloadavg()[0]:.2f}; {repeat} pairs a row, {names[0]} and {names[1]} in turn"
-          + (f"; beside {options.hogs} processes that compute" if options.hogs else "") + "\n")
+    print(
+        f"{machine()}\nload before: {os.getloadavg()[0]:.2f}; {repeat} pairs a row, {names[0]} and {names[1]} in turn"
+        + (f"; beside {options.hogs} processes that compute" if options.hogs else "")
+        + "\n"
+    )
     bounds = {} if options.no_limits or options.quick else limits.measure()
     if bounds:
         print(table.limits(bounds))
@@ -119,7 +128,9 @@ def compare(options: argparse.Namespace) -> int:
         broken += any(seen.failure and not seen.absent for name, seen in series.items() if name in names[:2])
     print(f"\n{len(rows)} rows in {time.monotonic() - began:.0f} s; load after: {os.getloadavg()[0]:.2f}")
     if options.json:
-        Path(options.json).write_text(json.dumps({"machine": machine(), "limits": bounds, "rows": results}, indent=1) + "\n")
+        Path(options.json).write_text(
+            json.dumps({"machine": machine(), "limits": bounds, "rows": results}, indent=1) + "\n"
+        )
     return 1 if broken else 0
 
 

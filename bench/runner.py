@@ -43,14 +43,16 @@ def _end_session(session: int, grace: float) -> int:
     return len(left)
 
 
-def measure(row: str, implementation: str, size: int, *, timeout: float = 120, checkout: str = "",
-            python: str = sys.executable) -> dict[str, Any]:
+def measure(
+    row: str, implementation: str, size: int, *, timeout: float = 120, checkout: str = "", python: str = sys.executable
+) -> dict[str, Any]:
     """The report of bench.child, or {"failed": why}; "left" counts processes that outlived the measurement."""
-    command = [python, str(ROOT / "bench" / "child.py"), row, implementation, str(size)] + ([checkout] if checkout else [])
+    command = [python, str(ROOT / "bench" / "child.py"), row, implementation, str(size)] + (
+        [checkout] if checkout else []
+    )
     # Files and not pipes: a process that outlives the measurement must not keep us waiting for an end of file.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                 start_new_session=True)
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
         try:
             child.wait(timeout)
         except subprocess.TimeoutExpired:

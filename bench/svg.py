@@ -28,7 +28,8 @@ class Plot:
         x_axis = _Axis([x for x, _ in points], LEFT, WIDTH - RIGHT)
         y_axis = _Axis([y for _, y in points], HEIGHT - BOTTOM, TOP)
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="11">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+            'font-family="sans-serif" font-size="11">',
             '<rect width="100%" height="100%" fill="white"/>',
             _text(LEFT, 18, self.title, size=13),
             _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, self.x_label, anchor="middle"),

@@ -45,12 +45,17 @@ FORMAT = "{:<43} {:>10} {:>10} {:>7} {:<13} {:>6} {:>10} {:>17} {:>13} {:>19}"
 
 def header(names: list[str]) -> str:
     a, b = names[0], names[1]
-    titles = FORMAT.format("one operation", a, b, "ratio", "(spread)", "target", "limit", f"CPU {a}/{b}", "faults", "peak memory")
+    titles = FORMAT.format(
+        "one operation", a, b, "ratio", "(spread)", "target", "limit", f"CPU {a}/{b}", "faults", "peak memory"
+    )
     return titles + "\n" + "-" * len(titles)
 
 
 def line(row: Row, series: dict[str, Series], names: list[str], bounds: Limits) -> str:
-    first, second = series.get(names[0], Series(absent=True, failure="-")), series.get(names[1], Series(absent=True, failure="-"))
+    first, second = (
+        series.get(names[0], Series(absent=True, failure="-")),
+        series.get(names[1], Series(absent=True, failure="-")),
+    )
     ratio = speedup(first, second)
     limit = ""
     if row.limit and bounds:
@@ -62,18 +67,26 @@ def line(row: Row, series: dict[str, Series], names: list[str], bounds: Limits) 
 
     missed = ratio is not None and row.target is not None and ratio.median < row.target and bool(bounds)
     text = FORMAT.format(
-        row.name, speed(row, first), speed(row, second),
-        f"{ratio.median:.2f}x" if ratio else "-", f"({ratio.least:.2f}-{ratio.greatest:.2f})" if ratio else "",
-        (f"{row.target:g}x" + ("!" if missed else " ")) if row.target else "", limit,
-        pair(lambda s: duration(s.per_op("cpu"))), pair(lambda s: count(s.per_op("faults"))),
-        pair(lambda s: size(s.peak())))
+        row.name,
+        speed(row, first),
+        speed(row, second),
+        f"{ratio.median:.2f}x" if ratio else "-",
+        f"({ratio.least:.2f}-{ratio.greatest:.2f})" if ratio else "",
+        (f"{row.target:g}x" + ("!" if missed else " ")) if row.target else "",
+        limit,
+        pair(lambda s: duration(s.per_op("cpu"))),
+        pair(lambda s: count(s.per_op("faults"))),
+        pair(lambda s: size(s.peak())),
+    )
     lines = [text.rstrip()]
     for name, seen in series.items():
         if seen.failure and not seen.absent:
             lines.append(f"    {name} failed: {seen.failure}")
         elif name in names[2:] and not seen.failure:
             versus = speedup(seen, second)
-            lines.append(f"    {name}: {speed(row, seen)}" + (f"; {names[1]} is {versus.median:.2f}x as fast" if versus else ""))
+            lines.append(
+                f"    {name}: {speed(row, seen)}" + (f"; {names[1]} is {versus.median:.2f}x as fast" if versus else "")
+            )
     extras = {name: seen.extra() for name, seen in series.items() if seen.extra() and name in names[:2]}
     for name, extra in extras.items():
         lines.append(f"    {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in extra.items()))

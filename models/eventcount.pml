@@ -6,15 +6,15 @@
  * yet running. GIVEUPS sleepers may leave for good, by deadline or signal, owing nothing.
  *
  * What one step is. A store, a CAS, a futex call is one step; so is a load that another process's store may pass. What
- * touches only the process's own variables goes with the step before it. A load followed by a CAS that is repeated until
- * it succeeds is one step (nothing moved in between, or it would not have succeeded); a CAS whose failure is taken for
- * an answer ([ec.wake] in wake_one, [ec.settle], [ec.quiet]) has its load as a step of its own. FUTEX_WAIT compares and
- * sleeps in one step, as the kernel does.
+ * touches only the process's own variables goes with the step before it. A load followed by a CAS that is repeated
+ * until it succeeds is one step (nothing moved in between, or it would not have succeeded); a CAS whose failure is
+ * taken for an answer ([ec.wake] in wake_one, [ec.settle], [ec.quiet]) has its load as a step of its own. FUTEX_WAIT
+ * compares and sleeps in one step, as the kernel does.
  *
  * Checked: nobody sleeps for ever while there is something for him (spin's invalid end states: a sleeper may end only
- * when all is put and nothing is left). A sleeper has its timed look only as often as
- * somebody has been killed: so without a kill no tick is ever needed, and after a kill one look of each sleeper is enough
- * for wake-ups to work again.
+ * when all is put and nothing is left). A sleeper has its timed look only as often as somebody has been killed: so
+ * without a kill no tick is ever needed, and after a kill one look of each sleeper is enough for wake-ups to work
+ * again.
  *
  * Memory is sequentially consistent here; docs/ARCHITECTURE.md says why that is enough. */
 #ifndef PRODUCERS
@@ -232,7 +232,8 @@ prepare:
     atomic {
         if
         :: !asleep[me]
-        :: asleep[me] && ticks[me] < killed && MUTANT != NO_TIMED_LOOK -> ticks[me]++; asleep[me] = false      /* the timed look: prepares */
+        /* the timed look: prepares */
+        :: asleep[me] && ticks[me] < killed && MUTANT != NO_TIMED_LOOK -> ticks[me]++; asleep[me] = false
            goto prepare
         :: asleep[me] && gave_up < GIVEUPS -> gave_up++; asleep[me] = false; goto dead
         :: asleep[me] && killed < KILLS -> killed++; asleep[me] = false; goto dead

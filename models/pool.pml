@@ -241,7 +241,7 @@ inline settle()
         :: atomic { !MAY_LOCK }
         fi;
 #if MUTANT != SETTLE_FIRST
-        /* With it: the results that were there before, and those that come meanwhile; or their lock is not to be had. */
+        /* With it: the results that were there before and those that come meanwhile; or their lock is not to be had. */
         if
         :: atomic { drain() }
         :: atomic { ANY_UNREAD && MUTANT != SETTLE_UNDRAINED -> which[0] = false; which[1] = false; break }

@@ -4,16 +4,15 @@
  * Producer 0 puts two items in one batch, the others one each; consumer 0 takes up to two at a time, the others one.
  * Every item lies in a block; a chunk holds RECORDS of them; at most CAPACITY are in the queue. A sweeper sweeps while
  * the others work, as the survivors of a death do. Before any store each process, the sweeper too, may be killed, KILLS
- * in all: so who repairs may die of it. When all have ended an heir, which is not killed, sweeps, takes what is left and
- * looks at the books.
+ * in all: so who repairs may die of it. When all have ended an heir, which is not killed, sweeps, takes what is left
+ * and looks at the books.
  *
- * What one step is: a store, a lock, an unlock. What the process reads of words that its lock guards, of records already
- * published, or of itself goes with the step before. The other side's index is read and cached in one step: it only
- * grows, so an older value is merely a later step of the other side. A robust mutex is the number of its holder; who
- * locks after a dead one knows it (EOWNERDEAD).
- * Left out: sleeping (eventcount.pml; here a process is simply not enabled while there is nothing for it), the
- * allocator's own steps (a block is FREE or somebody's in one step), inline records (no block has to come back), damaged
- * bytes, shutdown, the eventfd, join, and claims (pool.pml).
+ * What one step is: a store, a lock, an unlock. What the process reads of words that its lock guards, of records
+ * already published, or of itself goes with the step before. The other side's index is read and cached in one step: it
+ * only grows, so an older value is merely a later step of the other side. A robust mutex is the number of its holder;
+ * who locks after a dead one knows it (EOWNERDEAD). Left out: sleeping (eventcount.pml; here a process is simply not
+ * enabled while there is nothing for it), the allocator's own steps (a block is FREE or somebody's in one step), inline
+ * records (no block has to come back), damaged bytes, shutdown, the eventfd, join, and claims (pool.pml).
  *
  * Checked: the assertions, and that all survivors end (no invalid end state). */
 #ifndef PRODUCERS
@@ -53,7 +52,7 @@
 #define LINK_FIRST 11           /* mutant: [chunk.link] before [chunk.first] */
 #define LINK_IN_BATCH 12        /* mutant: a chunk is linked while records before it are unpublished */
 
-/* Payload blocks are numbered by their items, so that no two states differ by mere names; then come chunks; 0 is none. */
+/* Payload blocks are numbered by their items, so that no two states differ by mere names; then chunks; 0 is none. */
 #define BLOCK_OF(producer, number) (1 + (number) + (producer) + (producer > 0 -> 1 : 0))
 #define CHUNKS 5
 #define REFS (ITEMS + CHUNKS)

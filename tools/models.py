@@ -81,14 +81,32 @@ def mutants(model: str) -> dict[str, str]:
 def check(model: str, bounds: dict[str, int | str], long: bool = False, hashed: bool = False) -> Outcome:
     options = [f"-D{name}={value}" for name, value in bounds.items()]
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["spin", *options, "-a", MODELS / f"{model}.pml"], cwd=folder, check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["spin", *options, "-a", MODELS / f"{model}.pml"], cwd=folder, check=True, stdout=subprocess.DEVNULL
+        )
         storage = ["-DHC4", f"-DMEMLIM={HASHED_MEMORY_MIB}"] if hashed else ["-DCOLLAPSE", f"-DMEMLIM={MEMORY_MIB}"]
-        subprocess.run([*os.environ.get("CC", "cc").split(), "-O2" if long else "-O1", "-w", "-DSAFETY", *storage,
-                        "-o", "pan", "pan.c"], cwd=folder, check=True)
+        subprocess.run(
+            [
+                *os.environ.get("CC", "cc").split(),
+                "-O2" if long else "-O1",
+                "-w",
+                "-DSAFETY",
+                *storage,
+                "-o",
+                "pan",
+                "pan.c",
+            ],
+            cwd=folder,
+            check=True,
+        )
         begun = time.monotonic()
-        text = subprocess.run(["./pan", f"-m{DEPTH}", "-w27" if hashed else "-w24"], cwd=folder, check=True, text=True,
-                              stdout=subprocess.PIPE).stdout
+        text = subprocess.run(
+            ["./pan", f"-m{DEPTH}", "-w27" if hashed else "-w24"],
+            cwd=folder,
+            check=True,
+            text=True,
+            stdout=subprocess.PIPE,
+        ).stdout
         seconds = time.monotonic() - begun
     found = re.search(r"^pan:\d+: (.*)$", text, re.MULTILINE)
     whole = "Search not completed" not in text and "max search depth too small" not in text
@@ -111,8 +129,11 @@ def run_all(runs: list[Run]) -> bool:
     good = True
     for run in runs:
         outcome = check(run.model, run.bounds, long=not run.short, hashed=run.hashed)
-        print(f"{run.model:11} {spelled(run.bounds):66} {outcome.states:10} states {outcome.mib:5.0f} MiB "
-              f"{outcome.seconds:5.1f} s  {outcome.error or 'ok'}", flush=True)
+        print(
+            f"{run.model:11} {spelled(run.bounds):66} {outcome.states:10} states {outcome.mib:5.0f} MiB "
+            f"{outcome.seconds:5.1f} s  {outcome.error or 'ok'}",
+            flush=True,
+        )
         good &= outcome.error == ""
     return good
 

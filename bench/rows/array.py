@@ -51,14 +51,28 @@ def _arrays(mp: Any, size: int, receive: Any) -> Timing:
     return Timing(run_together(mp, [(_send, (queue, size, 32 * MIB)), (receive, (queue, size))]), size)
 
 
-@row("array: forty 32 MiB float64 arrays 1P1C", size=40, tiny=2, op_bytes=32 * MIB, target=10, limit=_warm_copy(32 * MIB),
-     limit_text="one copy in recycled shared memory")
+@row(
+    "array: forty 32 MiB float64 arrays 1P1C",
+    size=40,
+    tiny=2,
+    op_bytes=32 * MIB,
+    target=10,
+    limit=_warm_copy(32 * MIB),
+    limit_text="one copy in recycled shared memory",
+)
 def arrays(mp: Any, size: int) -> Timing:
     return _arrays(mp, size, _receive)
 
 
-@row("array: forty 32 MiB, receiver adds 1", size=40, tiny=2, op_bytes=32 * MIB, target=6,
-     limit=_warm_copy(32 * MIB), limit_text="one copy in recycled shared memory")
+@row(
+    "array: forty 32 MiB, receiver adds 1",
+    size=40,
+    tiny=2,
+    op_bytes=32 * MIB,
+    target=6,
+    limit=_warm_copy(32 * MIB),
+    limit_text="one copy in recycled shared memory",
+)
 def arrays_added(mp: Any, size: int) -> Timing:
     return _arrays(mp, size, _receive_and_add)
 
@@ -77,8 +91,15 @@ def _give(size_bytes: int) -> Any:
     return _made[size_bytes]
 
 
-@row("array: 8 MiB as map arguments", size=24, tiny=3, op_bytes=8 * MIB, target=6, limit=_warm_copy(8 * MIB),
-     limit_text="one copy in recycled shared memory")
+@row(
+    "array: 8 MiB as map arguments",
+    size=24,
+    tiny=3,
+    op_bytes=8 * MIB,
+    target=6,
+    limit=_warm_copy(8 * MIB),
+    limit_text="one copy in recycled shared memory",
+)
 def arguments(mp: Any, size: int) -> Timing:
     # Each its own: a peer that keeps what it has sent once (joblib) shall not win by sending nothing.
     first, second = ([ndarray(8 * MIB) for _ in range(size)] for _ in range(2))
@@ -93,8 +114,15 @@ def arguments(mp: Any, size: int) -> Timing:
     return Timing(seconds, size)
 
 
-@row("array: 8 MiB as map results", size=24, tiny=3, op_bytes=8 * MIB, target=6, limit=_warm_copy(8 * MIB),
-     limit_text="one copy in recycled shared memory")
+@row(
+    "array: 8 MiB as map results",
+    size=24,
+    tiny=3,
+    op_bytes=8 * MIB,
+    target=6,
+    limit=_warm_copy(8 * MIB),
+    limit_text="one copy in recycled shared memory",
+)
 def results(mp: Any, size: int) -> Timing:
     ndarray(8)
     with mp.Pool(2) as pool:

@@ -1,4 +1,4 @@
-"""The workload that faster-fifo publishes for itself: P producers of `(i,)*5`, C consumers, one by one or in batches."""
+"""The workload that faster-fifo publishes for itself: P producers of `(i,)*5`, C consumers, one by one or batched."""
 
 from __future__ import annotations
 
@@ -34,11 +34,16 @@ def _cell(producers: int, consumers: int, total: int) -> None:
         tasks += [(get_all, (queue, n)) for n in share(size, consumers)]
         return Timing(run_together(mp, tasks), size)
 
-    @row(f"fifo: {producers}x{consumers}, batches of {BATCH}", size=total, tiny=240, only=("cmp", "faster-fifo"),
-         baseline="faster-fifo")
+    @row(
+        f"fifo: {producers}x{consumers}, batches of {BATCH}",
+        size=total,
+        tiny=240,
+        only=("cmp", "faster-fifo"),
+        baseline="faster-fifo",
+    )
     def batches(mp: Any, size: int) -> Timing:
         queue = mp.Queue()
-        queue.get_many  # absent here is absent, and not processes that die of it
+        _ = queue.get_many  # absent here is absent, and not processes that die of it
         tasks: list[Any] = [(_produce, (queue, n)) for n in share(size, producers)]
         tasks += [(_consume_batches, (queue, n)) for n in share(size, consumers)]
         return Timing(run_together(mp, tasks), size)

@@ -129,8 +129,11 @@ def queued_items(mp: Any, x: int) -> Timing:
     for _ in range(x):
         get()
     get_seconds = time.perf_counter() - begin
-    return Timing(seconds, x, {"bytes each": held / x, "get us": get_seconds / x * 1e6,
-                               "KiB kept after": max(0, resident() - before) / 1024})
+    return Timing(
+        seconds,
+        x,
+        {"bytes each": held / x, "get us": get_seconds / x * 1e6, "KiB kept after": max(0, resident() - before) / 1024},
+    )
 
 
 def _trickle(queue: Any, count: int) -> None:

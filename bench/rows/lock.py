@@ -18,8 +18,14 @@ def _spin_trip(limits: Limits) -> float:
     return limits["spin_us"] * 1e-6
 
 
-@row("lock: with, uncontended", size=200_000, tiny=500, target=1.8, limit=_robust,
-     limit_text="a robust lock taken and given; the interpreter's own with is 65 ns")
+@row(
+    "lock: with, uncontended",
+    size=200_000,
+    tiny=500,
+    target=1.8,
+    limit=_robust,
+    limit_text="a robust lock taken and given; the interpreter's own with is 65 ns",
+)
 def uncontended(mp: Any, size: int) -> Timing:
     lock = mp.Lock()
     begin = time.perf_counter()
@@ -29,8 +35,13 @@ def uncontended(mp: Any, size: int) -> Timing:
     return Timing(time.perf_counter() - begin, size)
 
 
-@row("lock: acquire+release, uncontended", size=200_000, tiny=500, limit=_robust,
-     limit_text="a robust lock taken and given")
+@row(
+    "lock: acquire+release, uncontended",
+    size=200_000,
+    tiny=500,
+    limit=_robust,
+    limit_text="a robust lock taken and given",
+)
 def acquire_release(mp: Any, size: int) -> Timing:
     lock = mp.Lock()
     acquire, release = lock.acquire, lock.release
@@ -41,8 +52,7 @@ def acquire_release(mp: Any, size: int) -> Timing:
     return Timing(time.perf_counter() - begin, size)
 
 
-@row("lock: RLock with, uncontended", size=200_000, tiny=500, limit=_robust,
-     limit_text="a robust lock taken and given")
+@row("lock: RLock with, uncontended", size=200_000, tiny=500, limit=_robust, limit_text="a robust lock taken and given")
 def recursive(mp: Any, size: int) -> Timing:
     lock = mp.RLock()
     begin = time.perf_counter()
@@ -58,8 +68,14 @@ def _hold(lock: Any, count: int) -> None:
             pass
 
 
-@row("lock: with, two processes", size=200_000, tiny=500, target=1.5, limit=_robust,
-     limit_text="a robust lock taken and given")
+@row(
+    "lock: with, two processes",
+    size=200_000,
+    tiny=500,
+    target=1.5,
+    limit=_robust,
+    limit_text="a robust lock taken and given",
+)
 def contended(mp: Any, size: int) -> Timing:
     lock = mp.Lock()
     return Timing(run_together(mp, [(_hold, (lock, n)) for n in share(size, 2)]), size)
@@ -71,8 +87,14 @@ def _increment(value: Any, count: int) -> None:
             value.value += 1
 
 
-@row("lock: Value increments by two processes", size=100_000, tiny=300, target=1.5, limit=_robust,
-     limit_text="a robust lock taken and given")
+@row(
+    "lock: Value increments by two processes",
+    size=100_000,
+    tiny=300,
+    target=1.5,
+    limit=_robust,
+    limit_text="a robust lock taken and given",
+)
 def increments(mp: Any, size: int) -> Timing:
     value = mp.Value("i", 0)
     seconds = run_together(mp, [(_increment, (value, n)) for n in share(size, 2)])
@@ -100,8 +122,9 @@ def _event_turns(mine: Any, theirs: Any, count: int) -> None:
         theirs.set()
 
 
-@row("sync: Event set/wait round trip", size=3000, tiny=30, target=5, limit=_spin_trip,
-     limit_text="spinning round trip")
+@row(
+    "sync: Event set/wait round trip", size=3000, tiny=30, target=5, limit=_spin_trip, limit_text="spinning round trip"
+)
 def event(mp: Any, size: int) -> Timing:
     one, other = mp.Event(), mp.Event()
     one.set()
@@ -117,8 +140,14 @@ def _condition_turns(condition: Any, turn: Any, mine: int, count: int) -> None:
             condition.notify()
 
 
-@row("sync: Condition notify/wait round trip", size=3000, tiny=30, target=5, limit=_spin_trip,
-     limit_text="spinning round trip")
+@row(
+    "sync: Condition notify/wait round trip",
+    size=3000,
+    tiny=30,
+    target=5,
+    limit=_spin_trip,
+    limit_text="spinning round trip",
+)
 def condition(mp: Any, size: int) -> Timing:
     shared, turn = mp.Condition(), mp.RawValue("i", 0)
     tasks = [(_condition_turns, (shared, turn, who, size)) for who in (0, 1)]
@@ -130,8 +159,14 @@ def _barrier_turns(barrier: Any, count: int) -> None:
         barrier.wait()
 
 
-@row("sync: Barrier round trip, two processes", size=3000, tiny=30, target=5, limit=_spin_trip,
-     limit_text="spinning round trip")
+@row(
+    "sync: Barrier round trip, two processes",
+    size=3000,
+    tiny=30,
+    target=5,
+    limit=_spin_trip,
+    limit_text="spinning round trip",
+)
 def barrier(mp: Any, size: int) -> Timing:
     shared = mp.Barrier(2)
     return Timing(run_together(mp, [(_barrier_turns, (shared, size))] * 2), size)

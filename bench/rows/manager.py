@@ -14,8 +14,14 @@ def _two_locks(limits: Limits) -> float:
     return 2 * limits["mutex_ns"] * 1e-9
 
 
-@row("manager: Queue put+get in one process", size=8000, tiny=40, target=300, limit=_two_locks,
-     limit_text="two robust locks")
+@row(
+    "manager: Queue put+get in one process",
+    size=8000,
+    tiny=40,
+    target=300,
+    limit=_two_locks,
+    limit_text="two robust locks",
+)
 def put_get(mp: Any, size: int) -> Timing:
     with mp.Manager() as manager:
         queue = manager.Queue()
@@ -29,8 +35,14 @@ def put_get(mp: Any, size: int) -> Timing:
         return Timing(time.perf_counter() - begin, size)
 
 
-@row("manager: Queue ints 1P1C", size=10_000, tiny=40, target=100,
-     limit=lambda limits: 1e-6 / limits["spsc_mps"], limit_text="16-byte records between two spinning processes")
+@row(
+    "manager: Queue ints 1P1C",
+    size=10_000,
+    tiny=40,
+    target=100,
+    limit=lambda limits: 1e-6 / limits["spsc_mps"],
+    limit_text="16-byte records between two spinning processes",
+)
 def ints(mp: Any, size: int) -> Timing:
     with mp.Manager() as manager:
         return flow(mp, manager.Queue(), size, 1, 1)

@@ -42,8 +42,14 @@ def with_pool(mp: Any, work: Callable[[Any], int]) -> Timing:
     return Timing(seconds, ops)
 
 
-@row("pool: Pool(4) create, one task, close, join", size=10, tiny=1, target=1.5,
-     limit=lambda limits: 4 * limits["fork_us"] * 1e-6, limit_text="four forks of a small C program")
+@row(
+    "pool: Pool(4) create, one task, close, join",
+    size=10,
+    tiny=1,
+    target=1.5,
+    limit=lambda limits: 4 * limits["fork_us"] * 1e-6,
+    limit_text="four forks of a small C program",
+)
 def life(mp: Any, size: int) -> Timing:
     def once() -> None:
         pool = mp.Pool(4)
@@ -58,8 +64,14 @@ def life(mp: Any, size: int) -> Timing:
     return Timing(time.perf_counter() - begin, size)
 
 
-@row("pool: apply of a no-op", size=4000, tiny=20, target=25, limit=_two_spinning_handoffs,
-     limit_text="spinning round trip")
+@row(
+    "pool: apply of a no-op",
+    size=4000,
+    tiny=20,
+    target=25,
+    limit=_two_spinning_handoffs,
+    limit_text="spinning round trip",
+)
 def apply(mp: Any, size: int) -> Timing:
     def work(pool: Any) -> int:
         for _ in range(size):

@@ -57,12 +57,27 @@ def start_join_over(mp: Any, size: int) -> Timing:
         started.append(time.perf_counter() - begin)
         faults["own"] += _child_faults() - before
     own, floor = statistics.median(started), statistics.median(raw)
-    return Timing(own * size, size, {"over raw fork": own / floor, "raw fork us": floor * 1e6,
-                                        "child faults": faults["own"] / size, "raw fork faults": faults["raw"] / size})
+    return Timing(
+        own * size,
+        size,
+        {
+            "over raw fork": own / floor,
+            "raw fork us": floor * 1e6,
+            "child faults": faults["own"] / size,
+            "raw fork faults": faults["raw"] / size,
+        },
+    )
 
 
-@row("process: start+join", size=150, tiny=3, target=1.4, limit=_forked, limit_text="fork of a small C program",
-     only=OWN_PROCESS)
+@row(
+    "process: start+join",
+    size=150,
+    tiny=3,
+    target=1.4,
+    limit=_forked,
+    limit_text="fork of a small C program",
+    only=OWN_PROCESS,
+)
 def start_join(mp: Any, size: int) -> Timing:
     return start_join_over(mp, size)
 
@@ -90,7 +105,7 @@ print(time.perf_counter() - begin)
 def import_time(mp: Any, size: int) -> Timing:
     # What a program pays that uses them: the standard library puts parts of this off to the first call.
     name = mp.__name__
-    mp.Process, mp.Queue, mp.Lock, mp.Pool
+    _ = mp.Process, mp.Queue, mp.Lock, mp.Pool  # absent here is absent
     use = f"{name}.Process, {name}.Queue(), {name}.Lock(), __import__('{name}.pool')"
     where = os.path.dirname(os.path.dirname(os.path.abspath(mp.__file__)))
     times, bare = [], []
@@ -100,8 +115,9 @@ def import_time(mp: Any, size: int) -> Timing:
         environment["PYTHONPYCACHEPREFIX"] = cache
         for round_number in range(size + 1):
             for code, into in ((_IMPORT.format(name=name, use=use), times), (_IMPORT.format(name=name, use=""), bare)):
-                out = subprocess.run([sys.executable, "-c", code, where], capture_output=True, check=True, timeout=60,
-                                     env=environment)
+                out = subprocess.run(
+                    [sys.executable, "-c", code, where], capture_output=True, check=True, timeout=60, env=environment
+                )
                 if round_number:  # the first one writes the byte code
                     into.append(float(out.stdout))
     return Timing(statistics.median(bare) * size, size, {"with first uses ms": statistics.median(times) * 1e3})

@@ -25,7 +25,7 @@ class Message:
 
 
 MESSAGE = Message(12345, "a short text", 9.75, ["one", "two"])
-DICT = dict(a=42, b=33, c=(1, 2, 3), d=[1, 2, 3], e="123", f=b"kkk")
+DICT = {"a": 42, "b": 33, "c": (1, 2, 3), "d": [1, 2, 3], "e": "123", "f": b"kkk"}
 
 
 def share(total: int, parts: int) -> list[int]:
@@ -51,8 +51,9 @@ def get_all(queue: Any, count: int) -> None:
         get()
 
 
-def flow(mp: Any, queue: Any, size: int, producers: int, consumers: int,
-         put: Callable[..., None] = put_ints, *put_args: Any) -> Timing:
+def flow(
+    mp: Any, queue: Any, size: int, producers: int, consumers: int, put: Callable[..., None] = put_ints, *put_args: Any
+) -> Timing:
     tasks: list[Any] = [(put, (queue, n, *put_args)) for n in share(size, producers)]
     tasks += [(get_all, (queue, n)) for n in share(size, consumers)]
     return Timing(run_together(mp, tasks), size)
@@ -63,8 +64,14 @@ def _one_line_bounce(limits: Limits) -> float:
 
 
 def _int_row(producers: int, consumers: int, target: float) -> None:
-    @row(f"queue: ints {producers}P{consumers}C", size=100_000, tiny=400, target=target, limit=_one_line_bounce,
-         limit_text="16-byte records between two spinning processes")
+    @row(
+        f"queue: ints {producers}P{consumers}C",
+        size=100_000,
+        tiny=400,
+        target=target,
+        limit=_one_line_bounce,
+        limit_text="16-byte records between two spinning processes",
+    )
     def ints(mp: Any, size: int) -> Timing:
         return flow(mp, mp.Queue(), size, producers, consumers)
 
@@ -88,14 +95,28 @@ def small_dataclass(mp: Any, size: int) -> Timing:
     return flow(mp, mp.Queue(), size, 1, 1, put_same, MESSAGE)
 
 
-@row("queue: 64 KiB bytes 1P1C", size=4000, tiny=20, op_bytes=64 << 10, target=6, limit=_copy_both_at_once(64 << 10),
-     limit_text="one copy in recycled shared memory")
+@row(
+    "queue: 64 KiB bytes 1P1C",
+    size=4000,
+    tiny=20,
+    op_bytes=64 << 10,
+    target=6,
+    limit=_copy_both_at_once(64 << 10),
+    limit_text="one copy in recycled shared memory",
+)
 def bytes_64k(mp: Any, size: int) -> Timing:
     return flow(mp, mp.Queue(), size, 1, 1, put_same, bytes(64 << 10))
 
 
-@row("queue: 8 MiB bytes 1P1C", size=40, tiny=3, op_bytes=8 << 20, target=6, limit=_copy_both_at_once(8 << 20),
-     limit_text="one copy in recycled shared memory")
+@row(
+    "queue: 8 MiB bytes 1P1C",
+    size=40,
+    tiny=3,
+    op_bytes=8 << 20,
+    target=6,
+    limit=_copy_both_at_once(8 << 20),
+    limit_text="one copy in recycled shared memory",
+)
 def bytes_8m(mp: Any, size: int) -> Timing:
     return flow(mp, mp.Queue(), size, 1, 1, put_same, bytes(8 << 20))
 
@@ -111,15 +132,27 @@ def _ask(asked: Any, answered: Any, count: int) -> None:
         answered.get()
 
 
-@row("queue: ping-pong over two queues", size=10_000, tiny=50, target=40, limit=lambda limits: limits["spin_us"] * 1e-6,
-     limit_text="spinning round trip")
+@row(
+    "queue: ping-pong over two queues",
+    size=10_000,
+    tiny=50,
+    target=40,
+    limit=lambda limits: limits["spin_us"] * 1e-6,
+    limit_text="spinning round trip",
+)
 def ping_pong(mp: Any, size: int) -> Timing:
     there, back = mp.Queue(), mp.Queue()
     return Timing(run_together(mp, [(_answer, (there, back, size)), (_ask, (there, back, size))]), size)
 
 
-@row("queue: put+get in one process", size=20_000, tiny=100, target=80, limit=lambda limits: 2 * limits["mutex_ns"] * 1e-9,
-     limit_text="two robust locks")
+@row(
+    "queue: put+get in one process",
+    size=20_000,
+    tiny=100,
+    target=80,
+    limit=lambda limits: 2 * limits["mutex_ns"] * 1e-9,
+    limit_text="two robust locks",
+)
 def put_get(mp: Any, size: int) -> Timing:
     queue = mp.Queue()
     put, get = queue.put, queue.get
@@ -141,8 +174,14 @@ def create(mp: Any, size: int) -> Timing:
     return Timing(time.perf_counter() - begin, size)
 
 
-@row("simplequeue: ints 1P1C", size=100_000, tiny=200, target=15, limit=_one_line_bounce,
-     limit_text="16-byte records between two spinning processes")
+@row(
+    "simplequeue: ints 1P1C",
+    size=100_000,
+    tiny=200,
+    target=15,
+    limit=_one_line_bounce,
+    limit_text="16-byte records between two spinning processes",
+)
 def simple_ints(mp: Any, size: int) -> Timing:
     return flow(mp, mp.SimpleQueue(), size, 1, 1)
 
@@ -163,5 +202,5 @@ def _get_batches(queue: Any, count: int) -> None:
 @row("queue: ints 1P1C, batches of 100", size=400_000, tiny=400, only=("cmp", "faster-fifo"), baseline="cmp")
 def batches(mp: Any, size: int) -> Timing:
     queue = mp.Queue()
-    queue.put_many, queue.get_many  # absent here is absent, and not two processes that die of it
+    _ = queue.put_many, queue.get_many  # absent here is absent, and not two processes that die of it
     return Timing(run_together(mp, [(_put_batches, (queue, size)), (_get_batches, (queue, size))]), size)

@@ -176,8 +176,15 @@ def note_death(run: Run) -> None:
     run.page[4] = 1
 
 
-def walk(name: str, play: Callable[[Run], None], *, dies: bool = False, full: bool = False, only: str | None = None,
-         number: int = signal.SIGKILL) -> bool:
+def walk(
+    name: str,
+    play: Callable[[Run], None],
+    *,
+    dies: bool = False,
+    full: bool = False,
+    only: str | None = None,
+    number: int = signal.SIGKILL,
+) -> bool:
     """Plays the scenario for every point that its victim reaches. True: all is well."""
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
     began = time.monotonic()

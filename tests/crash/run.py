@@ -18,7 +18,10 @@ BUILD = ROOT / "build" / "faults"
 def build() -> None:
     subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(BUILD), "--build-temp", str(BUILD / "temp")],
-        cwd=ROOT, env={**os.environ, "CMP_FAULTS": "1"}, check=True, stdout=subprocess.DEVNULL,
+        cwd=ROOT,
+        env={**os.environ, "CMP_FAULTS": "1"},
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     for source in (ROOT / "cmp").glob("*.py"):
         shutil.copy(source, BUILD / "cmp" / source.name)

@@ -314,7 +314,7 @@ def test_semlock_interface(mp):
         assert (lock._semlock._count(), lock._semlock._get_value()) == (1, value - 1)
         assert lock._semlock._is_zero() == (value == 1)
         assert not in_thread(lock._semlock._is_mine)
-        assert in_child(mp, lambda: (lock._semlock._is_mine(), lock._semlock._count())) == "(False, 0)"
+        assert in_child(mp, lambda s=lock._semlock: (s._is_mine(), s._count())) == "(False, 0)"
         semlock.release()
         with semlock:
             assert lock._semlock._count() == 1

@@ -111,7 +111,7 @@ def test_callables_of_every_kind_run(pool):
 @pytest.mark.parametrize("chunksize", [None, 1, 2, 7, 1000])
 def test_map_keeps_the_order(pool, chunksize):
     assert pool.map(double, range(100), chunksize) == [2 * i for i in range(100)]
-    assert pool.starmap(add, zip(range(50), range(50)), chunksize) == [2 * i for i in range(50)]
+    assert pool.starmap(add, zip(range(50), range(50), strict=True), chunksize) == [2 * i for i in range(50)]
 
 
 @pytest.mark.parametrize("items", [[], (), range(0), iter([]), "abc", {1: 2, 3: 4}, {5}, (i for i in range(7))])

@@ -1,5 +1,5 @@
-/* Preloaded before the C library: makes the n-th and the following calls of one function fail, as they do in a machine or
- * a sandbox that has run out or refuses. Steered from Python by failing_arm and failing_disarm (support/failing.py). */
+/* Preloaded before the C library: makes the n-th and the following calls of one function fail, as they do in a machine
+ * or a sandbox that has run out or refuses. Steered from Python by failing_arm and failing_disarm (support/failing.py). */
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
@@ -58,7 +58,8 @@ static bool fails(const char *function)
 
 INSTEAD(int, memfd_create, -1, (const char *label, unsigned flags), (label, flags))
 INSTEAD(int, eventfd, -1, (unsigned count, int flags), (count, flags))
-INSTEAD(void *, mmap, MAP_FAILED, (void *at, size_t n, int prot, int flags, int fd, off_t off), (at, n, prot, flags, fd, off))
+INSTEAD(void *, mmap, MAP_FAILED, (void *at, size_t n, int prot, int flags, int fd, off_t off),
+        (at, n, prot, flags, fd, off))
 INSTEAD(int, madvise, -1, (void *at, size_t n, int advice), (at, n, advice))
 INSTEAD(int, ftruncate, -1, (int fd, off_t size), (fd, size))
 INSTEAD(int, fallocate, -1, (int fd, int mode, off_t at, off_t n), (fd, mode, at, n))

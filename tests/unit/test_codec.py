@@ -73,14 +73,71 @@ class Counted:
 
 # ---- values ----
 
-INTEGERS = [s * (2**bits + d) for bits in (0, 6, 7, 8, 15, 16, 30, 31, 32, 60, 62, 63, 64, 65, 127, 128, 1000)
-            for d in (-1, 0, 1) for s in (-1, 1)]
-STRINGS = ["", "a", "\x7f", "\x80", "\xff", "\u0100", "\U0001f600", "\ud800", "\udfff", "ab", "a\xe9", "a\u4e2d",
-           "a\U0001f600", "\0\0", "x" * 253, "x" * 254, "x" * 255, "x" * 256, "x" * 4095, "x" * 4096, "\xe9" * 5000,
-           "\u4e2d" * 5000, "\U0001f600" * 5000, "x" * 70000, "a\ud800" * 3]
-PLAIN = [None, True, False, 0.0, -0.0, 1.5, float("inf"), float("nan"), 5e-324, b"", b"a", b"\xff", b"\0" * 254,
-         b"x" * 4096, b"x" * 70000, (), (None,), [], [()], {}, {"a": 1}, {1: 2, "k": [3], (4, 5): {6: 7}}, set(),
-         {1, "a", (2, 3)}, frozenset(), frozenset([1, b"b"]), [[[[]]]], ((((),),),), *INTEGERS, *STRINGS]
+INTEGERS = [
+    s * (2**bits + d)
+    for bits in (0, 6, 7, 8, 15, 16, 30, 31, 32, 60, 62, 63, 64, 65, 127, 128, 1000)
+    for d in (-1, 0, 1)
+    for s in (-1, 1)
+]
+STRINGS = [
+    "",
+    "a",
+    "\x7f",
+    "\x80",
+    "\xff",
+    "\u0100",
+    "\U0001f600",
+    "\ud800",
+    "\udfff",
+    "ab",
+    "a\xe9",
+    "a\u4e2d",
+    "a\U0001f600",
+    "\0\0",
+    "x" * 253,
+    "x" * 254,
+    "x" * 255,
+    "x" * 256,
+    "x" * 4095,
+    "x" * 4096,
+    "\xe9" * 5000,
+    "\u4e2d" * 5000,
+    "\U0001f600" * 5000,
+    "x" * 70000,
+    "a\ud800" * 3,
+]
+PLAIN = [
+    None,
+    True,
+    False,
+    0.0,
+    -0.0,
+    1.5,
+    float("inf"),
+    float("nan"),
+    5e-324,
+    b"",
+    b"a",
+    b"\xff",
+    b"\0" * 254,
+    b"x" * 4096,
+    b"x" * 70000,
+    (),
+    (None,),
+    [],
+    [()],
+    {},
+    {"a": 1},
+    {1: 2, "k": [3], (4, 5): {6: 7}},
+    set(),
+    {1, "a", (2, 3)},
+    frozenset(),
+    frozenset([1, b"b"]),
+    [[[[]]]],
+    ((((),),),),
+    *INTEGERS,
+    *STRINGS,
+]
 
 
 def test_plain_values_travel_in_our_own_encoding():
@@ -115,10 +172,31 @@ def test_extremes_of_a_width_survive_in_bulk():
         assert travel(value) == value
 
 
-OTHERS = [Slotted(1), [Slotted(1)], Text("t"), {"k": Text("t")}, 3 + 4j, ..., NotImplemented, range(5),
-          slice(1, 2, 3), bytearray(b"abc"), bytearray(b"x" * 200000), decimal.Decimal("1.5"), fractions.Fraction(3, 4),
-          functools.partial(int, "7"), type(None), types.SimpleNamespace(a=[1]), os.stat_result(range(10)),
-          OSError(2, "no"), (1, [2, {3: Slotted(5)}]), "a".join, [].append, random.Random(1).random, dict.fromkeys]
+OTHERS = [
+    Slotted(1),
+    [Slotted(1)],
+    Text("t"),
+    {"k": Text("t")},
+    3 + 4j,
+    ...,
+    NotImplemented,
+    range(5),
+    slice(1, 2, 3),
+    bytearray(b"abc"),
+    bytearray(b"x" * 200000),
+    decimal.Decimal("1.5"),
+    fractions.Fraction(3, 4),
+    functools.partial(int, "7"),
+    type(None),
+    types.SimpleNamespace(a=[1]),
+    os.stat_result(range(10)),
+    OSError(2, "no"),
+    (1, [2, {3: Slotted(5)}]),
+    "a".join,
+    [].append,
+    random.Random(1).random,
+    dict.fromkeys,
+]
 
 
 @pytest.mark.parametrize("value", OTHERS, ids=lambda value: f"{value!r:.20}")
@@ -173,10 +251,21 @@ def test_every_tuple_of_a_tangle_of_cycles_is_found():
 
 
 def test_one_object_met_twice_is_one_object_again():
-    for make in (lambda: [1], lambda: {"k": 1}, lambda: {1}, lambda: frozenset([1, 2]), lambda: tuple(iter("ab")),
-                 lambda: "".join(["a", "b"]), lambda: "".join(["\xe9", "\u4e2d"]), lambda: bytes([1, 2]),
-                 lambda: list(range(100)), lambda: tuple(range(1000, 1100)), lambda: b"x" * 5000, lambda: "x" * 5000,
-                 lambda: "x" * 300):
+    for make in (
+        lambda: [1],
+        lambda: {"k": 1},
+        lambda: {1},
+        lambda: frozenset([1, 2]),
+        lambda: tuple(iter("ab")),
+        lambda: "".join(["a", "b"]),
+        lambda: "".join(["\xe9", "\u4e2d"]),
+        lambda: bytes([1, 2]),
+        lambda: list(range(100)),
+        lambda: tuple(range(1000, 1100)),
+        lambda: b"x" * 5000,
+        lambda: "x" * 5000,
+        lambda: "x" * 300,
+    ):
         value = make()
         for holder in ([value, value], (value, value), {"a": value, "b": [value]}, [[value], 0, "", (value,)]):
             assert not is_pickled(holder)
@@ -250,8 +339,23 @@ def test_nesting_too_deep_is_pickles_error_and_does_no_harm():
 
 # ---- globals ----
 
-GLOBALS = [len, int, dict, os.getpid, os.path.join, plain_function, Plain, Outer, Outer.Inner, Outer.Inner.method,
-           fractions.Fraction.__init__, decimal.Decimal, OSError, types.SimpleNamespace, random.Random]
+GLOBALS = [
+    len,
+    int,
+    dict,
+    os.getpid,
+    os.path.join,
+    plain_function,
+    Plain,
+    Outer,
+    Outer.Inner,
+    Outer.Inner.method,
+    fractions.Fraction.__init__,
+    decimal.Decimal,
+    OSError,
+    types.SimpleNamespace,
+    random.Random,
+]
 
 
 @pytest.mark.parametrize("value", GLOBALS, ids=repr)
@@ -410,9 +514,21 @@ class BadBuffer:
         return (bytes, (pickle.PickleBuffer(memoryview(bytearray(100_000))[::2]),))
 
 
-UNPICKLABLE = [lambda: None, (lambda: None).__code__, threading.Lock(), (i for i in ()), sys, sys._getframe(),
-               BadBuffer(), Fails("dump"), open, type("Local", (), {}), type("Local", (), {})(), memoryview(b"a"),
-               object.__new__]
+UNPICKLABLE = [
+    lambda: None,
+    (lambda: None).__code__,
+    threading.Lock(),
+    (i for i in ()),
+    sys,
+    sys._getframe(),
+    BadBuffer(),
+    Fails("dump"),
+    open,
+    type("Local", (), {}),
+    type("Local", (), {})(),
+    memoryview(b"a"),
+    object.__new__,
+]
 
 
 @pytest.mark.parametrize("value", UNPICKLABLE, ids=lambda value: f"{value!r:.30}")
@@ -453,15 +569,18 @@ def test_big_values_are_not_kept_alive():
     assert sys.getrefcount(value) == before
 
 
-@pytest.mark.parametrize("make", [
-    lambda: travel([1, "a" * 5000, {"k": (1.5, b"b")}, {1, 2}, 2**70, list(range(50))]),
-    lambda: travel([Slotted(1), b"x" * 100_000]),
-    lambda: travel([Point(1, [2]), {"k": Point(b"x" * 5000, None)}]),
-    lambda: travel([plain_function, len, Outer.Inner]),
-    lambda: error_of(_encode, [b"x" * 5000, ["a"], lambda: None]),
-    lambda: error_of(_decode, _encode(Fails("load"))),
-    lambda: [error_of(_decode, _encode([["k", 2**70], {"a": b"x" * 100}])[:n]) for n in range(0, 120, 7)],
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: travel([1, "a" * 5000, {"k": (1.5, b"b")}, {1, 2}, 2**70, list(range(50))]),
+        lambda: travel([Slotted(1), b"x" * 100_000]),
+        lambda: travel([Point(1, [2]), {"k": Point(b"x" * 5000, None)}]),
+        lambda: travel([plain_function, len, Outer.Inner]),
+        lambda: error_of(_encode, [b"x" * 5000, ["a"], lambda: None]),
+        lambda: error_of(_decode, _encode(Fails("load"))),
+        lambda: [error_of(_decode, _encode([["k", 2**70], {"a": b"x" * 100}])[:n]) for n in range(0, 120, 7)],
+    ],
+)
 def test_nothing_leaks(make):
     calls = 400
     make()

@@ -201,10 +201,20 @@ def test_the_exporter_cannot_be_made_by_hand():
 
 def test_arrays_keep_dtype_order_and_writability():
     np = pytest.importorskip("numpy")
-    arrays = [np.arange(10), np.arange(100_000.0), np.asfortranarray(np.arange(60_000).reshape(200, 300)),
-              np.arange(1_000_000, dtype=np.int8)[::3], np.zeros((0, 5)), np.array(5.0), np.array(["a", "bc"] * 3000),
-              np.array([1, "x", None], dtype=object), np.zeros(9000, dtype=[("a", "i4"), ("b", "f8")]),
-              np.arange(300_000).reshape(3, 100, 1000).transpose(2, 0, 1), np.float64(1.5), np.int8(3)]
+    arrays = [
+        np.arange(10),
+        np.arange(100_000.0),
+        np.asfortranarray(np.arange(60_000).reshape(200, 300)),
+        np.arange(1_000_000, dtype=np.int8)[::3],
+        np.zeros((0, 5)),
+        np.array(5.0),
+        np.array(["a", "bc"] * 3000),
+        np.array([1, "x", None], dtype=object),
+        np.zeros(9000, dtype=[("a", "i4"), ("b", "f8")]),
+        np.arange(300_000).reshape(3, 100, 1000).transpose(2, 0, 1),
+        np.float64(1.5),
+        np.int8(3),
+    ]
     for value in arrays:
         got = travel(value)
         assert type(got) is type(value) and got.dtype == value.dtype and (got == value).all()

@@ -12,11 +12,38 @@ from support.graphs import Plain, graph
 from cmp._core import _decode, _encode
 
 # The tags of src/cmp/py/wire.h.
-(NONE, FALSE, TRUE, INT1, INT2, INT4, INT8, INT_BIG, FLOAT, STR_ASCII, STR_UCS1, STR_UCS2, STR_UCS4, NAME, BYTES,
- TUPLE, LIST, DICT, SET, FROZENSET, LIST_INTS, TUPLE_INTS, LIST_FLOATS, TUPLE_FLOATS, REF, GLOBAL, PICKLE,
- INSTANCE) = range(1, 29)
+(
+    NONE,
+    FALSE,
+    TRUE,
+    INT1,
+    INT2,
+    INT4,
+    INT8,
+    INT_BIG,
+    FLOAT,
+    STR_ASCII,
+    STR_UCS1,
+    STR_UCS2,
+    STR_UCS4,
+    NAME,
+    BYTES,
+    TUPLE,
+    LIST,
+    DICT,
+    SET,
+    FROZENSET,
+    LIST_INTS,
+    TUPLE_INTS,
+    LIST_FLOATS,
+    TUPLE_FLOATS,
+    REF,
+    GLOBAL,
+    PICKLE,
+    INSTANCE,
+) = range(1, 29)
 MARK = 0x80
-PLAIN_CLASS = _encode(Plain(1))[:2 + 1 + 14 + 1 + 5]  # an instance, up to its attributes
+PLAIN_CLASS = _encode(Plain(1))[: 2 + 1 + 14 + 1 + 5]  # an instance, up to its attributes
 HUGE = [254, 2**16, 2**31, 2**32 - 1, 2**32, 2**40, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
 
 
@@ -32,9 +59,23 @@ def rejected(data: bytes) -> None:
 
 
 def test_the_table_of_tags_is_the_encoders():
-    expected = {NONE: None, TRUE: True, INT1: 1, INT4: 2**20, FLOAT: 1.5, STR_ASCII: "ab", STR_UCS4: "\U0001f600",
-                BYTES: b"a", TUPLE: (), DICT: {}, FROZENSET: frozenset(), TUPLE_FLOATS: (1.5,) * 20, GLOBAL: len,
-                PICKLE: 1j, INSTANCE: Plain(1)}
+    expected = {
+        NONE: None,
+        TRUE: True,
+        INT1: 1,
+        INT4: 2**20,
+        FLOAT: 1.5,
+        STR_ASCII: "ab",
+        STR_UCS4: "\U0001f600",
+        BYTES: b"a",
+        TUPLE: (),
+        DICT: {},
+        FROZENSET: frozenset(),
+        TUPLE_FLOATS: (1.5,) * 20,
+        GLOBAL: len,
+        PICKLE: 1j,
+        INSTANCE: Plain(1),
+    }
     for tag, value in expected.items():
         assert _encode(value)[0] == tag
 
@@ -48,9 +89,35 @@ def test_bytes_left_over_are_an_error():
     rejected(_encode(1) + b"\x01")
 
 
-@pytest.mark.parametrize("value", [1, 300, 2**20, 2**40, 2**70, 1.5, "ab", "a\xe9", "a\u4e2d", "a\U0001f600", b"abc",
-                                   (1, "a"), [1, 2], {"key": 1}, {1, 2}, frozenset([1]), list(range(20)), (1.5,) * 10,
-                                   len, 1j, [[1, 2]] * 2, bytearray(100), Plain(1), [Plain({"k": 1})] * 2])
+@pytest.mark.parametrize(
+    "value",
+    [
+        1,
+        300,
+        2**20,
+        2**40,
+        2**70,
+        1.5,
+        "ab",
+        "a\xe9",
+        "a\u4e2d",
+        "a\U0001f600",
+        b"abc",
+        (1, "a"),
+        [1, 2],
+        {"key": 1},
+        {1, 2},
+        frozenset([1]),
+        list(range(20)),
+        (1.5,) * 10,
+        len,
+        1j,
+        [[1, 2]] * 2,
+        bytearray(100),
+        Plain(1),
+        [Plain({"k": 1})] * 2,
+    ],
+)
 def test_every_truncation_is_an_error(value):
     data = _encode(value)
     for size in range(len(data)):
@@ -95,31 +162,34 @@ def test_nesting_without_end_is_an_error(tag):
     rejected(bytes([tag, 1]) * 101 + b"\x01")
 
 
-@pytest.mark.parametrize("data", [
-    bytes([REF, 0]),                                   # to nothing
-    bytes([MARK | REF, 0]),                            # to itself
-    bytes([LIST, 1, REF, 0]),                          # to an object without a mark
-    bytes([MARK | TUPLE, 1, REF, 0]),                  # to a tuple that is being made
-    bytes([MARK | FROZENSET, 1, REF, 0]),
-    bytes([LIST, 2, MARK | NONE, REF, 3]),             # between two marks
-    bytes([MARK | LIST, 1, REF, 1]),
-    bytes([LIST_INTS, 3, 1, 0, 0, 0]),                 # no such width
-    bytes([STR_ASCII, 2, 0x61, 0x80]),                 # not ASCII
-    bytes([NAME, 2, 0x61, 0xff]),
-    bytes([STR_UCS4, 1, 0, 0, 0x11, 0]),               # beyond Unicode
-    bytes([STR_UCS4, 2, *b"\xff\xff\xff\xff\0\0\0\1"]),
-    bytes([NAME, 33]) + b"a" * 33,
-    bytes([GLOBAL, 0, 1]) + b"a",
-    bytes([GLOBAL, 1, 0]) + b"a",
-    bytes([INSTANCE, NONE, NONE]),                     # of no class
-    bytes([INSTANCE, INT1, 1, DICT, 0]),
-    bytes([MARK | INSTANCE, REF, 0, NONE]),            # of itself
-    PLAIN_CLASS,
-    PLAIN_CLASS + bytes([DICT]),
-    PLAIN_CLASS + bytes([DICT, 1, NAME, 2, *b"ab"]),
-    PLAIN_CLASS + bytes([LIST, 0]),                    # with attributes that are no dict
-    PLAIN_CLASS + bytes([INT1, 1]),
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes([REF, 0]),  # to nothing
+        bytes([MARK | REF, 0]),  # to itself
+        bytes([LIST, 1, REF, 0]),  # to an object without a mark
+        bytes([MARK | TUPLE, 1, REF, 0]),  # to a tuple that is being made
+        bytes([MARK | FROZENSET, 1, REF, 0]),
+        bytes([LIST, 2, MARK | NONE, REF, 3]),  # between two marks
+        bytes([MARK | LIST, 1, REF, 1]),
+        bytes([LIST_INTS, 3, 1, 0, 0, 0]),  # no such width
+        bytes([STR_ASCII, 2, 0x61, 0x80]),  # not ASCII
+        bytes([NAME, 2, 0x61, 0xFF]),
+        bytes([STR_UCS4, 1, 0, 0, 0x11, 0]),  # beyond Unicode
+        bytes([STR_UCS4, 2, *b"\xff\xff\xff\xff\0\0\0\1"]),
+        bytes([NAME, 33]) + b"a" * 33,
+        bytes([GLOBAL, 0, 1]) + b"a",
+        bytes([GLOBAL, 1, 0]) + b"a",
+        bytes([INSTANCE, NONE, NONE]),  # of no class
+        bytes([INSTANCE, INT1, 1, DICT, 0]),
+        bytes([MARK | INSTANCE, REF, 0, NONE]),  # of itself
+        PLAIN_CLASS,
+        PLAIN_CLASS + bytes([DICT]),
+        PLAIN_CLASS + bytes([DICT, 1, NAME, 2, *b"ab"]),
+        PLAIN_CLASS + bytes([LIST, 0]),  # with attributes that are no dict
+        PLAIN_CLASS + bytes([INT1, 1]),
+    ],
+)
 def test_what_cannot_be_is_an_error(data):
     rejected(data)
 
@@ -144,8 +214,12 @@ def test_a_replaced_dict_value_may_still_be_referred_to():
 
 
 def pickle_data(pickle_size, nbuffers, sizes=(), rest=b"N."):
-    return (bytes([PICKLE]) + struct.pack("<QQ", pickle_size, nbuffers) +
-            b"".join(struct.pack("<Q", size) for size in sizes) + rest)
+    return (
+        bytes([PICKLE])
+        + struct.pack("<QQ", pickle_size, nbuffers)
+        + b"".join(struct.pack("<Q", size) for size in sizes)
+        + rest
+    )
 
 
 def test_sizes_of_a_pickle_are_checked():
@@ -172,14 +246,14 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
         elif kind == 1:
             mutated[place] ^= 1 << rng.randrange(8)
         elif kind == 2:
-            del mutated[place:place + rng.randrange(1, 9)]
+            del mutated[place : place + rng.randrange(1, 9)]
         elif kind == 3:
             mutated[place:place] = bytes(rng.randrange(256) for _ in range(rng.randrange(1, 5)))
         elif kind == 4:
             mutated[place] = rng.choice([0, 1, 127, 128, 253, 254, 255, MARK | LIST, REF, DICT, TUPLE, SET])
         else:
             other = rng.randrange(len(mutated))
-            mutated[place:place + 8] = mutated[other:other + 8]
+            mutated[place : place + 8] = mutated[other : other + 8]
     return bytes(mutated)
 
 

@@ -103,9 +103,21 @@ class Restores:
         self.given = state
 
 
-@pytest.mark.parametrize("value", [
-    Point(1, "b"), Frozen([1]), Empty(), Outer.Inner(), Box(3), Bare(), Made(), Restores(a=1, b=[2]), Restores(),
-], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value",
+    [
+        Point(1, "b"),
+        Frozen([1]),
+        Empty(),
+        Outer.Inner(),
+        Box(3),
+        Bare(),
+        Made(),
+        Restores(a=1, b=[2]),
+        Restores(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
 def test_ordinary_instances_need_no_pickle(value):
     assert is_ours(value)
     got, expected = travel(value), by_pickle(value)
@@ -162,7 +174,7 @@ class Pretends:
         return Pretends
 
 
-class Abstract(abc.ABC): ...
+class Abstract(abc.ABC): ...  # noqa: B024 - what counts is its metaclass
 
 
 class Colour(enum.Enum):
@@ -189,12 +201,33 @@ class SlottedPoint:
     x: int = 1
 
 
-@pytest.mark.parametrize("value", [
-    Slots(), SlotsAndDict(), Getstate(), Reduce(), ReduceEx(), Newargs(), NewargsEx(), Getattr(), Getattribute(),
-    Pretends(), Abstract(), Colour.RED, Error("text"), Mapping(k=1), Sequence([1]), Number(5), Pair(1, 2),
-    SlottedPoint(),
-    types.SimpleNamespace(a=1), Box[int](1), weakref.WeakValueDictionary,
-], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value",
+    [
+        Slots(),
+        SlotsAndDict(),
+        Getstate(),
+        Reduce(),
+        ReduceEx(),
+        Newargs(),
+        NewargsEx(),
+        Getattr(),
+        Getattribute(),
+        Pretends(),
+        Abstract(),
+        Colour.RED,
+        Error("text"),
+        Mapping(k=1),
+        Sequence([1]),
+        Number(5),
+        Pair(1, 2),
+        SlottedPoint(),
+        types.SimpleNamespace(a=1),
+        Box[int](1),
+        weakref.WeakValueDictionary,
+    ],
+    ids=lambda value: type(value).__name__,
+)
 def test_whoever_has_a_say_in_its_pickling_is_asked(value):
     assert not is_ours(value)
     got, expected = travel(value), by_pickle(value)
@@ -211,8 +244,11 @@ def outcome(function, value):
     return sorted(vars(got)) if isinstance(got, Empty) else got
 
 
-@pytest.mark.parametrize("value", [None, 5, lambda *args: (int, ("7",)), lambda *args: {"state": 1}],
-                         ids=["none", "number", "reduces", "state"])
+@pytest.mark.parametrize(
+    "value",
+    [None, 5, lambda *args: (int, ("7",)), lambda *args: {"state": 1}],
+    ids=["none", "number", "reduces", "state"],
+)
 @pytest.mark.parametrize("hook", ["__reduce_ex__", "__reduce__", "__getstate__", "__getnewargs__", "__getnewargs_ex__"])
 def test_a_hook_among_the_attributes_is_found(hook, value):
     holder = Empty()
@@ -229,11 +265,17 @@ class Changing(Base):
 
 
 @pytest.mark.parametrize("owner", [Changing, Base])
-@pytest.mark.parametrize("name, hook", [
-    ("__getstate__", lambda self: {"b": 2}), ("__reduce__", lambda self: (Point, (3, 4))),
-    ("__reduce_ex__", lambda self, protocol: (Point, (5, 6))), ("__getnewargs__", lambda self: ()),
-    ("__getattr__", lambda self, name: object.__getattribute__(self, name)), ("__slots__", ("a",)),
-])
+@pytest.mark.parametrize(
+    "name, hook",
+    [
+        ("__getstate__", lambda self: {"b": 2}),
+        ("__reduce__", lambda self: (Point, (3, 4))),
+        ("__reduce_ex__", lambda self, protocol: (Point, (5, 6))),
+        ("__getnewargs__", lambda self: ()),
+        ("__getattr__", lambda self, name: object.__getattribute__(self, name)),
+        ("__slots__", ("a",)),
+    ],
+)
 def test_a_class_that_changes_is_judged_anew(owner, name, hook):
     value = Changing()
     assert is_ours(value)

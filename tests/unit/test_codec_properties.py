@@ -12,15 +12,27 @@ from cmp._core import _decode, _encode
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
 
-settings = hypothesis.settings(max_examples=100, deadline=None,
-                               suppress_health_check=list(hypothesis.HealthCheck))
-scalars = (st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
-           | st.text(st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF)))
+settings = hypothesis.settings(max_examples=100, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.text(st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF))
+)
 plain = st.recursive(
     scalars,
-    lambda inner: (st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner)
-                   | st.lists(inner).map(tuple) | st.sets(st.integers() | st.text())),
-    max_leaves=40)
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(), inner)
+        | st.lists(inner).map(tuple)
+        | st.sets(st.integers() | st.text())
+    ),
+    max_leaves=40,
+)
 
 
 def travel(value):
@@ -44,7 +56,7 @@ def test_graphs_with_sharing_and_cycles_come_out_as_pickle_has_them(rng, instanc
 
 
 @settings
-@hypothesis.given(st.lists(st.integers() | st.integers(-2**63, 2**63 - 1), min_size=5, max_size=300))
+@hypothesis.given(st.lists(st.integers() | st.integers(-(2**63), 2**63 - 1), min_size=5, max_size=300))
 def test_lists_of_integers_come_out_as_pickle_has_them(value):
     same_as_pickle(value)
     same_as_pickle(tuple(value))
@@ -68,9 +80,17 @@ def test_any_bytes_are_an_object_or_an_exception(data):
 
 
 @settings
-@hypothesis.given(st.lists(st.integers(0, 255), max_size=40).flatmap(
-    lambda tail: st.builds(lambda head: bytes(head + tail), st.lists(st.sampled_from(
-        [16, 17, 18, 19, 20, 21, 0x90, 0x91, 0x92, 0x93, 0x94, 25, 1, 2, 3, 4, 10, 14]), max_size=30))))
+@hypothesis.given(
+    st.lists(st.integers(0, 255), max_size=40).flatmap(
+        lambda tail: st.builds(
+            lambda head: bytes(head + tail),
+            st.lists(
+                st.sampled_from([16, 17, 18, 19, 20, 21, 0x90, 0x91, 0x92, 0x93, 0x94, 25, 1, 2, 3, 4, 10, 14]),
+                max_size=30,
+            ),
+        )
+    )
+)
 def test_bytes_that_look_like_containers_are_an_object_or_an_exception(data):
     hypothesis.assume(not any(byte & 0x7F in (26, 27) for byte in data))
     try:

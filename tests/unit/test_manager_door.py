@@ -60,7 +60,7 @@ def descriptors(manager) -> int:
 
 
 def at_most(before: Sequence[int], *now: int) -> bool:
-    return all(n <= b for n, b in zip(now, before))
+    return all(n <= b for n, b in zip(now, before, strict=True))
 
 
 def message(body: bytes) -> bytes:

@@ -146,7 +146,8 @@ def test_every_blocked_call_ends_with_a_manager_that_is_killed(death, address):
         thread.join(LONG_S)
     assert {name for name in calls if name not in came} == set(), "these still wait"
     assert {name: error for name, error in came.items() if not isinstance(error, ENDED)} == {}
-    del calls, threads
+    calls.clear()
+    del threads
     manager.shutdown()
 
 
@@ -326,7 +327,8 @@ def test_shutdown_ends_among_stopped_and_killed_clients():
         for client in clients:
             client.start()
         wait_until(lambda: len(numbers) > 20)
-        for client, sign in zip(clients, [signal.SIGSTOP, signal.SIGSTOP, signal.SIGKILL, signal.SIGKILL]):
+        signs = [signal.SIGSTOP, signal.SIGSTOP, signal.SIGKILL, signal.SIGKILL]
+        for client, sign in zip(clients, signs, strict=True):
             os.kill(client.pid, sign)
         del slow
     assert state_of(manager._process.pid) == "X"

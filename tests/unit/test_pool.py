@@ -177,7 +177,7 @@ def test_worker_killed_while_idle_costs_nothing():
             pool.map(double, range(4), 1)
             victim = pool._pool[0].pid
             os.kill(victim, signal.SIGKILL)
-            wait_for(lambda: len(pool._pool) == 2 and victim not in [worker.pid for worker in pool._pool])
+            wait_for(lambda v=victim: len(pool._pool) == 2 and v not in [worker.pid for worker in pool._pool])
         assert pool.map(double, range(100), 1) == [2 * i for i in range(100)]
 
 
@@ -471,7 +471,8 @@ def test_endless_items_that_do_not_pickle_are_taken_no_faster_than_their_errors(
 
     def endless():
         nonlocal pulled
-        for pulled in itertools.count(1):
+        for number in itertools.count(1):
+            pulled = number
             yield lambda: None
 
     def errors_of(count):
@@ -591,7 +592,7 @@ def test_pool_without_work_costs_no_time():
         pids = [os.getpid(), *(worker.pid for worker in pool._pool)]
         before = [cpu_ns(pid) for pid in pids]
         time.sleep(2)
-        spent = [cpu_ns(pid) - was for pid, was in zip(pids, before)]
+        spent = [cpu_ns(pid) - was for pid, was in zip(pids, before, strict=True)]
         assert max(spent) < 2_000_000
 
 
@@ -643,8 +644,12 @@ with cmp.Pool(3, ready.wait) as pool:
     pool.map(time.sleep, [60], 1)
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     pids = [int(pid) for pid in process.stdout.readline().split()[1:]]
     wait_for(lambda: any(sleeps(pid) for pid in pids))

@@ -53,9 +53,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(
-    "call", ["apply", "map", "imap", "get", "join", "call_back", "busy", "busy_with_callbacks"]
-)
+@pytest.mark.parametrize("call", ["apply", "map", "imap", "get", "join", "call_back", "busy", "busy_with_callbacks"])
 def test_program_ends_silently_under_daemon_threads_in_a_pool_call(call):
     for _ in range(3):
         ended = subprocess.run([sys.executable, "-c", BLOCKED, call], capture_output=True, text=True, timeout=30)
@@ -126,8 +124,12 @@ def test_control_c_wakes_a_main_thread_that_sleeps_beside_an_idle_pool():
     """Its idle workers leave at the same moment and are replaced by forks, which must not take the signal away."""
     programs = [
         subprocess.Popen(
-            [sys.executable, "-c", SLEEPING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            [sys.executable, "-c", SLEEPING],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         for _ in range(10)
     ]
