@@ -77,9 +77,14 @@ def environment(version: str, found: Path, *packages: str) -> Path:
 
 
 def tree_files() -> set[str]:
-    """What belongs to the tree, with what is new and not ignored."""
+    """What belongs to the tree, with what is new and not ignored. An unpacked sdist is no clone: all that was not built
+    there."""
     listing = ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split("\0")
+    try:
+        names = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        found = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.suffix not in (".so", ".pyc"))
+        names = [str(path) for path in found if path.parts[0] != "build" and not path.parts[0].startswith(".")]
     return {name for name in names if name and (ROOT / name).is_file()}
 
 

@@ -114,3 +114,11 @@ def test_folder_may_have_the_tests_that_a_python_lacks(tool: ModuleType, tmp_pat
     assert tool.has_tests(tmp_path, "concurrent_futures")
     assert not tool.has_tests(tmp_path, "multiprocessing")
     assert not tool.has_tests(None, "concurrent_futures")
+
+
+def test_the_tree_of_an_unpacked_sdist_is_all_but_what_was_built(tool: ModuleType, tmp_path, monkeypatch) -> None:
+    for name in ("setup.py", "cmp/pool.py", "cmp/_core.so", "cmp/__pycache__/pool.pyc", "build/on/x.py", ".venv/y.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(tool.pythons, "ROOT", tmp_path)
+    assert tool.pythons.tree_files() == {"setup.py", "cmp/pool.py"}
