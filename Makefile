@@ -157,7 +157,6 @@ layers:  ## includes point down, headers stand alone, atomics go through the mac
 # CPython's own test suites; the harness that runs them lies beside the repository where it is developed.
 # CONFORM passes options on: make conformance RUNS=1 CONFORM="--versions 3.13 --methods spawn --class Pool"
 CONFORMANCE ?= ../shared/tools/conformance/conformance.py
-RUNS        ?= 3
 define conform
 	@if [ -f $(CONFORMANCE) ]; then $(PY) tools/conformance.py $(CONFORMANCE) $(1); \
 	elif [ "$$CI" = true ]; then echo "no harness at $(CONFORMANCE)"; exit 1; \
@@ -166,7 +165,7 @@ endef
 
 .PHONY: conformance conformance-short
 conformance: build  ## CPython's own suites: every CPython found, every start method, RUNS times (3)
-	$(call conform,--runs $(RUNS) --jobs 2 $(CONFORM))
+	$(call conform,--runs $(or $(RUNS),3) --jobs 2 $(CONFORM))
 
 conformance-short: build  ## CPython's own multiprocessing suite, this Python, fork, once
 	$(call conform,--here --suites multiprocessing --methods fork --jobs 2 --retry)
