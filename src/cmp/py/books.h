@@ -9,8 +9,8 @@
 PyObject *cmpy_books_get(struct cmpy_state *state, PyObject *name);
 
 /* Has multiprocessing.util and popen_fork loaded, which bring subprocess along: with the first process or pool, as the
- * stdlib does it, since most of the time that `import multiprocessing` would take is theirs. From then on util_globals
- * and popen_fork of the state are there. */
+ * stdlib does it, since they would be most of what `import cmp` takes beyond `import multiprocessing`. From then on
+ * util_globals and popen_fork of the state are there. */
 int cmpy_books_open(struct cmpy_state *state);
 
 /* _children: add after the start, discard once the end is known. */
