@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `support`, whate
 
 pytest.register_assert_rewrite("support")
 
-from support import leaks, places  # noqa: E402
+from support import leaks, places, stacks  # noqa: E402
 
 leaks.take_a_shm_of_our_own()
 places.make_cmp_importable()
@@ -40,6 +41,21 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def mp(request: pytest.FixtureRequest):
     """The implementation under test: the standard library, which is the oracle, and cmp."""
     return IMPLEMENTATIONS[request.param]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(item: pytest.Item):
+    """Before a test that takes too long is given up, and its processes with it: where they all stand."""
+    done = yield
+    give_up = signal.getsignal(signal.SIGALRM)
+    if callable(give_up):
+
+        def tell_and_give_up(number: int, frame: object) -> None:
+            print(stacks.of([os.getpid(), *sorted(pid for pid, _ in leaks.children())]), file=sys.stderr)
+            give_up(number, frame)
+
+        signal.signal(signal.SIGALRM, tell_and_give_up)
+    return done
 
 
 SNAPSHOT = pytest.StashKey[leaks.Snapshot]()

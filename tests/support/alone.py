@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import leaks, places
+from support import leaks, places, session, stacks
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -42,8 +42,9 @@ def finish(process: subprocess.Popen, seconds: float = 50) -> tuple[str, str]:
     try:
         return process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
+        standing = stacks.of(session.session_members(process.pid))
         end(process)
-        pytest.fail(f"it does not end:\n{process.communicate()[1]}")
+        pytest.fail(f"it does not end:\n{process.communicate()[1]}\n{standing}")
 
 
 def end(process: subprocess.Popen) -> None:

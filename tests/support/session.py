@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support import stacks
 from support.places import child_environment
 
 # How long the rest of a session may outlive its leader, and a whole session its Ctrl-C, before it counts as left.
@@ -37,10 +38,11 @@ class Ended:
     seconds: float
     timed_out: bool = False
     left: list[str] = field(default_factory=list)
+    standing: str = ""  # where its threads stood when the time was over
 
     def check(self) -> Ended:
         """Asserts the usual good end."""
-        assert not self.timed_out, f"did not end in {self.seconds:.0f} s\n{self.stdout}\n{self.stderr}"
+        assert not self.timed_out, f"did not end in {self.seconds:.0f} s\n{self.stdout}\n{self.stderr}\n{self.standing}"
         assert not self.left, f"left processes: {self.left}\n{self.stderr}"
         assert self.returncode == 0, f"exit code {self.returncode}\n{self.stdout}\n{self.stderr}"
         return self
@@ -81,11 +83,12 @@ def run(
         if until is not None and not timed_out:
             running.press_ctrl_c()
             timed_out = not running.read(None, time.monotonic() + GRACE_S)
+        standing = stacks.of(session_members(running.process.pid)) if timed_out else ""
         left = running.finish(0 if timed_out else GRACE_S)
     finally:
         running.destroy()
     out, err = (bytes(b).decode("utf-8", "replace") for b in running.collected)
-    return Ended(out, err, running.process.returncode, time.monotonic() - started, timed_out, left)
+    return Ended(out, err, running.process.returncode, time.monotonic() - started, timed_out, left, standing)
 
 
 def _all_match(patterns: Sequence[str]) -> Callable[[str], bool]:

@@ -11,9 +11,7 @@ import faulthandler
 import mmap
 import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import cmp
+from support import stacks
 
 PATIENCE_S = 20.0  # for anything that takes milliseconds, on a machine where others work too
 DUMP = signal.SIGUSR1  # every process of a campaign answers it with its threads' stacks
@@ -74,26 +73,19 @@ def tree(root: int) -> list[int]:
 
 
 def dump_stacks() -> None:
-    """Of this process and all below it: Python's by its own handler, C's by gdb where there is one."""
+    """Of this process and all below it: Python's by its own handler, the rest from outside."""
     sys.stdout.flush()
     faulthandler.dump_traceback(all_threads=True)
-    for pid in tree(os.getpid()):
-        print(f"--- stacks of {pid}", file=sys.stderr, flush=True)
+    below = tree(os.getpid())
+    for pid in below:
+        print(f"--- Python stacks of {pid}", file=sys.stderr, flush=True)
         try:
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, DUMP)
             time.sleep(0.2)
-            print(Path(f"/proc/{pid}/syscall").read_text(), file=sys.stderr, flush=True)
         except OSError:
             continue
-        if shutil.which("gdb"):
-            bt = ["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 12"]
-            try:
-                said = subprocess.run(bt, capture_output=True, text=True, timeout=30, check=False).stdout
-                frames = [line for line in said.splitlines() if line.startswith(("#", "Thread"))]
-                print("\n".join(frames), file=sys.stderr, flush=True)
-            except subprocess.TimeoutExpired:
-                pass
+    print(stacks.of([os.getpid(), *below]), file=sys.stderr, flush=True)
 
 
 def tell(pid: int, sign: int) -> None:

@@ -62,6 +62,7 @@ def test_session_reports_and_kills_what_a_program_leaves(monkeypatch):
 def test_session_ends_a_program_that_does_not():
     ended = session.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.5)
     assert ended.timed_out and ended.returncode == -9
+    assert " python S in " in ended.standing.replace(Path(sys.executable).name, "python")  # its thread, asleep
 
 
 def test_a_leaking_test_fails(tmp_path):
