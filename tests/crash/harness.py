@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 
 from cmp import _core
 
-PATIENCE_S = 40  # for one scenario, on a loaded machine
+PATIENCE_S = 100  # for one scenario, on a loaded machine
 LEAVING_S = 20  # for the processes that a scenario leaves behind to end, which takes them some milliseconds
 SET_CHILD_SUBREAPER = 36
 FAILED = 99

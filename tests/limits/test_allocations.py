@@ -136,13 +136,13 @@ def fail_one_after_the_other(name: str, how_many: int, step: int) -> None:
 WORKS = [apply, apply_async, map_, imap, imap_unordered, lose_a_worker, terminate]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
 def test_any_allocation_may_fail(work):
-    alone.run(fail_one_after_the_other, work.__name__, 1, 1, seconds=100)
+    alone.run(fail_one_after_the_other, work.__name__, 1, 1, seconds=200)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
 def test_all_allocations_from_one_on_may_fail(work):
-    alone.run(fail_one_after_the_other, work.__name__, ALL_LATER, 5, seconds=100)
+    alone.run(fail_one_after_the_other, work.__name__, ALL_LATER, 5, seconds=200)

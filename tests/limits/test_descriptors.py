@@ -82,7 +82,7 @@ def use_without_any() -> None:
             pass
     event.set()
     assert event.wait(5)
-    ended.join(20)
+    ended.join(100)
     assert ended.exitcode == 0
     assert pool.map(abs, range(-100, 0)) == list(range(100, 0, -1))
     assert len(pool.apply(bytes, (3_000_000,))) == 3_000_000

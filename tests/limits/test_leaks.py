@@ -192,11 +192,11 @@ def tasks_of(pool, times: int) -> None:
         assert pool.apply(double, (n,)) == 2 * n
         result = pool.apply_async(double, (n,), callback=called.append, error_callback=called.append)
         failed = pool.apply_async(fail, (SENTINEL,), error_callback=called.append)
-        assert result.get(20) == 2 * n and result.successful()
+        assert result.get(100) == 2 * n and result.successful()
         with pytest.raises(ValueError):
-            failed.get(20)
+            failed.get(100)
         if n % 10 == 0:
-            assert pool.map(double, range(20), 3) == pool.map_async(double, range(20)).get(20)
+            assert pool.map(double, range(20), 3) == pool.map_async(double, range(20)).get(100)
             assert pool.starmap(max, [(1, 2)] * 5) == [2] * 5
             assert list(pool.imap(double, range(9))) == [2 * k for k in range(9)]
             assert sorted(pool.imap_unordered(double, range(9), 2)) == [2 * k for k in range(9)]
@@ -226,7 +226,7 @@ def pools(times: int) -> None:
         pool = cmp.Pool(1 + n % 2)
         result = pool.map_async(double, range(5))
         if n % 3 == 0:
-            assert result.get(20) == [0, 2, 4, 6, 8]
+            assert result.get(100) == [0, 2, 4, 6, 8]
             pool.close()
         elif n % 3 == 1:
             pool.terminate()
@@ -306,7 +306,7 @@ def repeat(name: str) -> None:
     assert (sys.getrefcount(SENTINEL), sys.getrefcount(ITEMS), sys.getrefcount(double)) == before
 
 
-PATIENCE_S = 3000 if FULLY else 50 + 12 * FACTOR
+PATIENCE_S = 3000 if FULLY else 150 + 12 * FACTOR
 
 
 @pytest.mark.timeout(PATIENCE_S + 10)

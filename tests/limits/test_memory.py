@@ -57,18 +57,18 @@ def get_without_address_space(how: str) -> None:
     poor_is_there, told, enough = cmp.Event(), cmp.Queue(), cmp.Event()
     poor = cmp.Process(target=poor_reader, args=(queue, poor_is_there, told, enough, how))
     poor.start()
-    assert poor_is_there.wait(20)
+    assert poor_is_there.wait(100)
     for number in range(20000):  # more than the first extent holds, small and large ones
         queue.put((number, bytes(number % 90)))
     for number in range(20000, 20100):
         queue.put((number, bytes(100_000)))
     enough.set()
-    assert told.get(timeout=30) == "MemoryError"
-    taken = told.get(timeout=30)
+    assert told.get(timeout=100) == "MemoryError"
+    taken = told.get(timeout=100)
     rest = [queue.get()[0] for _ in range(queue.qsize())]
     assert sorted(taken + rest) == list(range(20100)), "items were lost"
     assert rest == sorted(rest)
-    poor.join(20)
+    poor.join(100)
     assert poor.exitcode == 0
 
 
@@ -80,11 +80,11 @@ def poor_reader(queue, is_there, told, enough, how: str) -> None:
     try:
         while True:
             if how == "get":
-                taken.append(queue.get(timeout=10)[0])
+                taken.append(queue.get(timeout=100)[0])
             elif how == "get_nowait":
                 taken.append(queue.get_nowait()[0])
             else:
-                taken += [number for number, _ in queue.get_many(7, timeout=10)]
+                taken += [number for number, _ in queue.get_many(7, timeout=100)]
     except MemoryError:
         leave_address_space(None)
         told.put("MemoryError")
@@ -103,8 +103,8 @@ def results_without_address_space() -> None:
         raises_memory_error(behind.get, 20)  # results come in order
         assert idle_share() < 0.1, "the supervisor spins"
         leave_address_space(None)
-        assert len(large.get(20)) == len(LARGE)
-        assert behind.get(20) == 3
+        assert len(large.get(100)) == len(LARGE)
+        assert behind.get(100) == 3
         assert pool.map(abs, [-1, -2]) == [1, 2]
 
 
@@ -120,7 +120,7 @@ def death_of_who_answered_out_of_sight() -> None:
         assert idle_share() < 0.1, "the supervisor spins over a death that it cannot settle yet"
         raises_memory_error(large.get, 20)
         leave_address_space(None)
-        assert len(large.get(20)) == len(LARGE)
+        assert len(large.get(100)) == len(LARGE)
         assert pool.map(abs, [-1, -2]) == [1, 2]
 
 
@@ -138,7 +138,7 @@ def worker_without_address_space() -> None:
         assert pool.apply(abs, (-1,)) == 1
         lost = pool.apply_async(len, (3 * LARGE,))
         try:
-            lost.get(60)
+            lost.get(100)
         except (WorkerLostError, MemoryError) as error:
             assert "memory" in str(error) or "gave up" in str(error), error
         else:
@@ -172,7 +172,7 @@ def budget_spent() -> None:
     queue = cmp.Queue()
     queue.put(b"a" * 6 * MIB)
     began = time.monotonic()
-    for call in (queue.put, queue.put_nowait, lambda item: queue.put(item, timeout=30)):
+    for call in (queue.put, queue.put_nowait, lambda item: queue.put(item, timeout=100)):
         raises_memory_error(call, b"b" * 6 * MIB)
     assert time.monotonic() - began < 25, "put waited for memory"
     queue.put("small")

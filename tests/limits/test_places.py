@@ -116,11 +116,11 @@ def take_a_lock_held_elsewhere(become) -> None:
     process = cmp.Process(target=child, daemon=True)
     with lock:
         process.start()
-        assert order.get(timeout=20) == "waits"
+        assert order.get(timeout=100) == "waits"
         time.sleep(1.2)
         order.put("lets go")
-    assert [order.get(timeout=20), order.get(timeout=20)] == ["lets go", "has it"]
-    process.join(20)
+    assert [order.get(timeout=100), order.get(timeout=100)] == ["lets go", "has it"]
+    process.join(100)
     assert process.exitcode == 0
 
 

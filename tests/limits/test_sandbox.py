@@ -88,14 +88,14 @@ def take_and_wait(queue) -> None:
 
 
 @pytest.mark.parametrize(("call", "error"), ALONE)
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_everything_works_without_what_is_optional(call, error):
     sandbox.need()
     alone.run(every_work, (call,), getattr(errno, error))
 
 
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_everything_works_without_all_that_is_optional(error):
     sandbox.need()
     clone = ["clone3"] if error == "ENOSYS" else []

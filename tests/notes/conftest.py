@@ -25,13 +25,13 @@ class Child:
         return self.receive.poll(seconds)
 
     def value(self):
-        assert self.receive.poll(20), "the child does not report"
+        assert self.receive.poll(100), "the child does not report"
         return self.receive.recv()
 
     def end(self):
         """The value, once the process has ended well."""
         value = self.value()
-        self.process.join(20)
+        self.process.join(100)
         assert self.process.exitcode == 0
         return value
 
@@ -53,7 +53,7 @@ def child(mp):
     for one in started:
         if one.process.is_alive():
             one.process.kill()
-        one.process.join(20)
+        one.process.join(100)
         one.process.close()  # pytest keeps the fixture, and with it the process's descriptors, a little longer
         one.receive.close()
 
@@ -63,7 +63,7 @@ def gate(mp):
     """(wait, release): processes calling wait() stand still until release() was called once."""
     receive, send = mp.Pipe(duplex=False)
     with receive, send:
-        yield (lambda: receive.poll(20)), (lambda: send.send(None))
+        yield (lambda: receive.poll(100)), (lambda: send.send(None))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-PATIENCE_S = 20
+PATIENCE_S = 100
 
 
 @pytest.fixture

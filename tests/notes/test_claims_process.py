@@ -71,7 +71,7 @@ def test_args_may_be_any_sequence(mp):
     with receive, send:
         process = mp.Process(target=send.send, args=[("a list", 1)])
         process.start()
-        assert receive.poll(20) and receive.recv() == ("a list", 1)
+        assert receive.poll(100) and receive.recv() == ("a list", 1)
         process.join()
 
 
@@ -190,7 +190,7 @@ def test_join_with_a_timeout_goes_on_while_the_child_lives(child, closed_gate):
 def test_join_with_a_timeout_ends_with_the_child(child):
     started = child(identity)
     began = time.monotonic()
-    started.process.join(20)
+    started.process.join(100)
     assert time.monotonic() - began < 10 and started.process.exitcode == 0
 
 
@@ -245,9 +245,9 @@ def test_terminate_ends_a_child_at_once(mp):
     with receive, send:
         process = mp.Process(target=endless, args=(send,))
         process.start()
-        assert receive.poll(20)
+        assert receive.poll(100)
         process.terminate()
-        process.join(20)
+        process.join(100)
     assert process.exitcode == -signal.SIGTERM and not process.is_alive()
 
 

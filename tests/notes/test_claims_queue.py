@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-PATIENCE_S = 20
+PATIENCE_S = 100
 # Long enough that a call which ought to wait and does not is caught; passing costs this much, never a failure.
 WHILE_S = 0.2
 

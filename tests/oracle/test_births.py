@@ -32,7 +32,7 @@ def program(mp, text, *options):
     """Runs a program that knows the implementation under test as `mp`."""
     head = f"import {mp.__name__} as mp, os, sys\n"
     command = [sys.executable, *options, "-c", head + text]
-    return subprocess.run(command, capture_output=True, text=True, timeout=50, env=child_environment())
+    return subprocess.run(command, capture_output=True, text=True, timeout=150, env=child_environment())
 
 
 # ---- what a child has ----
@@ -123,7 +123,7 @@ def test_fork_server_loads_once_what_it_was_told_to(mp, tmp_path):
     (tmp_path / "served.py").write_text(SERVED.format(name=mp.__name__))
     command = [sys.executable, str(tmp_path / "served.py")]
     environment = child_environment(PYTHONPATH=str(tmp_path))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, env=environment)
     assert (done.stdout.split(), done.stderr) == (["loaded", "True", "False", "True", "False"], "")
 
 

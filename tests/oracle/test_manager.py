@@ -464,6 +464,6 @@ def test_replies_come_by_queues_that_travel_with_the_questions(mp):
         for question in range(20):
             reply = manager.Queue()
             requests.put((question, reply))
-            assert reply.get(timeout=20) == question * 2
+            assert reply.get(timeout=100) == question * 2
         requests.put(None)
         server.join()

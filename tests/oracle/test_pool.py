@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 def double(x):
@@ -151,7 +151,7 @@ def test_unpicklable_result_is_a_maybe_encoding_error(mp, pool):
 def test_unpicklable_argument_fails_at_get(pool):
     result = pool.apply_async(double, (threading.Lock(),))
     with pytest.raises(TypeError):
-        result.get(10)
+        result.get(100)
     with pytest.raises((AttributeError, pickle.PicklingError)):
         pool.map(lambda x: x, [1])
 
@@ -177,7 +177,7 @@ def test_result_tells_its_state(mp, pool):
 def test_map_result_is_an_async_result(mp, pool):
     result = pool.map_async(double, range(10), chunksize=2)
     assert isinstance(result, mp.pool.MapResult) and isinstance(result, mp.pool.ApplyResult)
-    assert result.get(10) == [2 * i for i in range(10)]
+    assert result.get(100) == [2 * i for i in range(10)]
     assert result._number_left == 0
 
 
@@ -214,7 +214,7 @@ def test_callbacks_come_in_the_order_of_completion(mp):
 def test_dropped_result_still_calls_back(pool):
     done = threading.Event()
     pool.apply_async(double, (1,), callback=lambda value: done.set())
-    assert done.wait(10)
+    assert done.wait(100)
 
 
 def test_imap_gives_results_in_order(pool):
@@ -222,7 +222,7 @@ def test_imap_gives_results_in_order(pool):
     assert iter(iterator) is iterator
     assert next(iterator) == 0
     assert iterator.next() == 2
-    assert iterator.next(timeout=10) == 4
+    assert iterator.next(timeout=100) == 4
     assert list(iterator) == [2 * i for i in range(3, 20)]
     with pytest.raises(StopIteration):
         next(iterator)
@@ -244,7 +244,7 @@ def test_imap_next_times_out_and_can_be_asked_again(mp, pool):
     iterator = pool.imap(sleep_for, [0.3])
     with pytest.raises(mp.TimeoutError):
         iterator.next(timeout=0.01)
-    assert iterator.next(timeout=10) == 0.3
+    assert iterator.next(timeout=100) == 0.3
 
 
 def test_imap_goes_on_after_an_exception_of_the_function(pool):

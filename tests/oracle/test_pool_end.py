@@ -10,7 +10,7 @@ from multiprocessing import process as books
 
 import pytest
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 ROUNDS = 20
 
@@ -34,14 +34,14 @@ def patient_threads():
 
 def call_back(pool):
     values = []
-    pool.map_async(double, range(4), callback=values.extend).get(30)
+    pool.map_async(double, range(4), callback=values.extend).get(100)
     pool.close()
     pool.join()
     assert values == [0, 2, 4, 6]
 
 
 def terminate_after_a_callback(pool):
-    pool.apply_async(double, (1,), callback=id).get(30)
+    pool.apply_async(double, (1,), callback=id).get(100)
     pool.terminate()
     pool.join()
 

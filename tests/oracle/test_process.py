@@ -609,7 +609,7 @@ def test_signals_raise_the_audit_event_of_os_kill(mp, verb, number):
         f"process.{verb}()\n"
     )
     arguments = ["-m", "cmp"] if mp.__name__ == "cmp" else []
-    done = subprocess.run([sys.executable, *arguments, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, *arguments, "-c", program], capture_output=True, text=True, timeout=150)
     assert (done.stdout, done.stderr) == (f"True {number:d}\n", "")
 
 

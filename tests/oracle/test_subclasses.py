@@ -57,7 +57,7 @@ def test_queue_may_wrap_both_ends_of_its_pipe(mp):
     queue = Queue(5)
     process = mp.get_context("fork").Process(target=queue.put, args=("item",))
     process.start()
-    assert queue.get(timeout=30) == "item"
+    assert queue.get(timeout=100) == "item"
     process.join()
     assert (queue._maxsize, isinstance(queue, mp.queues.Queue)) == (5, True)
     queue.close()
@@ -73,7 +73,7 @@ def test_queue_may_bring_its_own_feeder(mp):
     started = []
     queue = Queue(ctx=mp.get_context("fork"))
     queue.put(1)
-    assert (queue.get(timeout=30), started) == (1, ["Queue"])
+    assert (queue.get(timeout=100), started) == (1, ["Queue"])
     queue.task_done()
     queue.join()
     queue.close()
@@ -104,7 +104,7 @@ def test_queue_that_only_counts_stays_what_it_is(mp):
 
     queue = Queue(2)
     queue.put("x")
-    assert (queue.get(timeout=30), queue.count) == ("x", 1)
+    assert (queue.get(timeout=100), queue.count) == ("x", 1)
     assert type(queue).__mro__[1] is mp.queues.Queue
     queue.close()
     queue.join_thread()
@@ -160,7 +160,7 @@ def test_result_may_stand_for_another_and_let_go_of_its_pool(mp, base):
     pool = mp.get_context("fork").Pool(1)
     result = Ending(pool.map_async(abs, [-1, 2]), pool)
     assert isinstance(result, mp.pool.ApplyResult)
-    assert result.get(20) == [1, 2]
+    assert result.get(100) == [1, 2]
     assert result.ready() and result._pool is None
 
 

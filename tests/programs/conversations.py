@@ -42,7 +42,7 @@ if __name__ == "__main__":
         here.send(message)
         print(here.recv())
     here.send("stop")
-    print(here.recv_bytes(), here.poll(10))
+    print(here.recv_bytes(), here.poll(100))
     try:
         here.recv()
     except EOFError:

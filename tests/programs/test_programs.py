@@ -36,12 +36,12 @@ def seen_of_theirs(run: session.Ended) -> tuple[str, list[str], int | None]:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_program_does_the_same(program, method, tmp_path):
-    ours = session.run([*launch.command("alias", program), method], cwd=tmp_path, timeout=60)
+    ours = session.run([*launch.command("alias", program), method], cwd=tmp_path, timeout=150)
     assert not ours.timed_out and not ours.left
     # On a loaded machine the standard library's own run hangs now and then: it may try again.
     for _ in range(3):
         # Each program sets its start method itself.
-        theirs = session.run([sys.executable, str(program), method], cwd=tmp_path, timeout=60)
+        theirs = session.run([sys.executable, str(program), method], cwd=tmp_path, timeout=150)
         if seen_of_theirs(theirs) == seen(ours):
             break
     assert seen(ours) == seen_of_theirs(theirs)

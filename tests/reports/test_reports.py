@@ -14,7 +14,7 @@ SCRIPTS = side_by_side.scripts()
 
 @pytest.mark.parametrize("number", SCRIPTS)
 def test_report_passes_on_cmp(number):
-    side_by_side.play(SCRIPTS[number], "alias", timeout=50).check()
+    side_by_side.play(SCRIPTS[number], "alias", timeout=150).check()
 
 
 def test_table_and_scripts_say_the_same():

@@ -27,7 +27,7 @@ if __name__ == "__main__":
 """
 
 
-def start(function: Callable, *args: object, seconds: float = 40, **how: object) -> subprocess.Popen:
+def start(function: Callable, *args: object, seconds: float = 140, **how: object) -> subprocess.Popen:
     """A session of its own that calls function(*args), which has to be of a file's top level; args by their repr."""
     source = PROGRAM.format(
         tests=str(TESTS), file=inspect.getsourcefile(function), name=function.__name__, args=args, seconds=seconds
@@ -37,7 +37,7 @@ def start(function: Callable, *args: object, seconds: float = 40, **how: object)
     return subprocess.Popen([sys.executable, "-c", source], env=environment, text=True, start_new_session=True, **how)
 
 
-def finish(process: subprocess.Popen, seconds: float = 50) -> tuple[str, str]:
+def finish(process: subprocess.Popen, seconds: float = 150) -> tuple[str, str]:
     """What it printed; past the seconds the test fails, with the stacks that faulthandler printed before."""
     try:
         return process.communicate(timeout=seconds)
@@ -55,7 +55,7 @@ def end(process: subprocess.Popen) -> None:
         pass
 
 
-def run(function: Callable, *args: object, code: int = 0, seconds: float = 50, **how: object) -> str:
+def run(function: Callable, *args: object, code: int = 0, seconds: float = 150, **how: object) -> str:
     """Its output. It has to end with the exit code, and to leave no process of its session."""
     process = start(function, *args, seconds=seconds - 8, **how)
     try:

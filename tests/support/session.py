@@ -68,7 +68,7 @@ def run(
     stdin: str = "",
     tty: bool = False,
     until: Callable[[str], bool] | Sequence[str] | None = None,
-    timeout: float = 50,
+    timeout: float = 150,
     cwd: str | os.PathLike | None = None,
     env: dict[str, str] | None = None,
 ) -> Ended:

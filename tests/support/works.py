@@ -95,7 +95,7 @@ def process() -> None:
 def process_joined_in_time() -> None:
     made = cmp.Process(target=time.sleep, args=(0.02,), daemon=True)
     made.start()
-    made.join(30)
+    made.join(100)
     assert made.exitcode == 0
     made.close()
 
@@ -111,7 +111,7 @@ def pool_closed() -> None:
         results = [made.apply_async(nothing) for _ in range(5)]
         made.close()
         made.join()
-        assert [result.get(20) for result in results] == [7] * 5
+        assert [result.get(100) for result in results] == [7] * 5
     finally:
         made.terminate()
         made.join()

@@ -21,7 +21,7 @@ from pathlib import Path
 import cmp
 from support import stacks
 
-PATIENCE_S = 20.0  # for anything that takes milliseconds, on a machine where others work too
+PATIENCE_S = 100.0  # for anything that takes milliseconds, on a machine where others work too
 DUMP = signal.SIGUSR1  # every process of a campaign answers it with its threads' stacks
 
 

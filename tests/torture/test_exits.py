@@ -173,7 +173,7 @@ q, l = cmp.Queue(), cmp.Lock(); l.acquire()
 def work():
     for call in (q.get, l.acquire, cmp.Event().wait):
         threading.Thread(target=call, daemon=True).start()
-p = cmp.Process(target=work); p.start(); p.join(20); assert p.exitcode == 0, p.exitcode
+p = cmp.Process(target=work); p.start(); p.join(100); assert p.exitcode == 0, p.exitcode
 print("done")
 """,
 }

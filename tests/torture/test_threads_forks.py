@@ -206,8 +206,8 @@ def test_forks_of_every_kind_among_threads_that_use_pools_and_managers():
             in_manager,
             lambda: pool.map(abs, range(20)),
             lambda: list(pool.imap_unordered(abs, range(5))),
-            lambda: barrier.wait(20),
-            lambda: barrier.wait(20),
+            lambda: barrier.wait(100),
+            lambda: barrier.wait(100),
         ]
         threads = [again_and_again(work) for work in works[:6] * 2 + works[6:]]
         try:

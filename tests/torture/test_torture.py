@@ -9,7 +9,7 @@ from support import places
 from torture import run
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("role", run.ROLES)
 def test_survivors_of_random_kills_lose_nothing_and_never_hang(role):
     done = subprocess.run(
@@ -17,7 +17,7 @@ def test_survivors_of_random_kills_lose_nothing_and_never_hang(role):
         env=places.child_environment(),
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
     )
     print(done.stdout, done.stderr)

@@ -178,7 +178,7 @@ def use_barrier(barrier, page: Words) -> None:
 
 def pass_barrier(barrier, rounds: int) -> None:
     for _ in range(rounds):
-        barrier.wait(20)
+        barrier.wait(100)
 
 
 def act() -> None:

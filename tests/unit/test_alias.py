@@ -19,7 +19,7 @@ METHODS = ["fork", "spawn", "forkserver"]
 def run(folder: Path, *argv: str, launcher: bool = True, stdin: str = "", options: tuple[str, ...] = (), **more):
     command = [sys.executable, *options, *(["-m", "cmp"] if launcher else []), *argv]
     return subprocess.run(
-        command, cwd=folder, input=stdin, capture_output=True, text=True, timeout=50, env=child_environment(), **more
+        command, cwd=folder, input=stdin, capture_output=True, text=True, timeout=150, env=child_environment(), **more
     )
 
 
@@ -154,7 +154,7 @@ def test_ctrl_c_ends_it_by_the_signal(how, tmp_path):
         process.stdin = None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=100)
         lines = [line for line in errors.splitlines() if line.strip(" ~^")]
         ended.append((output, lines, process.returncode))
     assert ended[0] == ended[1]

@@ -82,7 +82,7 @@ def test_run_prints_and_writes_what_it_measured(tmp_path):
     out = tmp_path / "bench.json"
     command = [sys.executable, str(ROOT / "bench" / "run.py"), "--quick", "--against", "stdlib,stdlib",
                "--rows", "put\\+get in one", "--json", str(out)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     assert "queue: put+get in one process" in done.stdout
     measured = json.loads(out.read_text())["rows"]["queue: put+get in one process"]

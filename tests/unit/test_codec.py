@@ -428,7 +428,7 @@ _decode(data)
 assert seen == [("posix", "getpid")], seen
 """
     root = os.path.dirname(os.path.dirname(cmp.__file__))
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, env={**os.environ, "PYTHONPATH": root})
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100, env={**os.environ, "PYTHONPATH": root})
 
 
 def test_functions_of_the_main_module_are_found_under_both_its_names():
@@ -444,7 +444,7 @@ for value in (function, Class):
     assert b"__mp_main__" in _encode(value) and _decode(_encode(value)) is value
 """
     root = os.path.dirname(os.path.dirname(cmp.__file__))
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, env={**os.environ, "PYTHONPATH": root})
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100, env={**os.environ, "PYTHONPATH": root})
 
 
 # ---- reducers ----

@@ -21,7 +21,7 @@ SUBMODULES = [m.name for m in pkgutil.walk_packages(multiprocessing.__path__) if
 
 def python(code: str, *options: str) -> str:
     done = subprocess.run(
-        [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=50, env=child_environment()
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=150, env=child_environment()
     )
     assert done.stderr == ""
     return done.stdout
@@ -224,7 +224,7 @@ def test_starting_a_process_fixes_no_method(method, tmp_path):
         f"    p = cmp.get_context('{method}').Process(target=print); p.start(); p.join()\n"
         "    print(cmp.get_start_method(allow_none=True)); cmp.set_start_method('spawn')\n"
     )
-    done = subprocess.run([sys.executable, tmp_path / "main.py"], capture_output=True, text=True, timeout=50,
+    done = subprocess.run([sys.executable, tmp_path / "main.py"], capture_output=True, text=True, timeout=150,
                           env=child_environment())  # fmt: skip
     assert (done.stdout, done.stderr) == ("\nNone\n", "")
 
@@ -255,7 +255,7 @@ def test_children_start_their_own_as_they_were_started(method, tmp_path):
                   f"p = cmp.get_context('{method}').Process(target=child)"):  # fmt: skip
         (tmp_path / "main.py").write_text(CHILD.format(start=start))
         done = subprocess.run(
-            [sys.executable, tmp_path / "main.py"], capture_output=True, text=True, timeout=50, env=child_environment()
+            [sys.executable, tmp_path / "main.py"], capture_output=True, text=True, timeout=150, env=child_environment()
         )
         assert done.stderr == ""
         first, last = done.stdout.splitlines()

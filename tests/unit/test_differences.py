@@ -90,7 +90,7 @@ process.join()
 
 def test_logger_tells_of_processes_and_not_of_queues_and_pools():
     done = subprocess.run(
-        [sys.executable, "-c", LOGGED], capture_output=True, text=True, timeout=50, env=child_environment()
+        [sys.executable, "-c", LOGGED], capture_output=True, text=True, timeout=150, env=child_environment()
     )
     lines = done.stderr.splitlines()
     assert "[INFO/child] child process calling self.run()" in lines

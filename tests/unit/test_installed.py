@@ -38,7 +38,7 @@ if __name__ == "__main__":
     queue = mp.Queue()
     process = mp.Process(target=child, args=(queue, Arrives()))
     process.start()
-    print(*queue.get(timeout=30))
+    print(*queue.get(timeout=100))
     process.join()
     with mp.Pool(1) as pool:
         print(pool.apply(made_anew), process.exitcode)
@@ -59,7 +59,7 @@ def python(tmp_path_factory) -> Path:
 
 def run(python: Path, folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run([python, *argv], cwd=folder, capture_output=True, text=True, timeout=50, env=environment)
+    return subprocess.run([python, *argv], cwd=folder, capture_output=True, text=True, timeout=150, env=environment)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

@@ -39,7 +39,7 @@ def test_holder_that_forked_inside_its_body_and_died_is_dead_though_the_child_li
     lock, ready, child_pid = LOCKS[kind](), cmp.Event(), cmp.RawValue("i")
     holder = cmp.Process(target=fork_inside, args=(lock, ready, child_pid))
     holder.start()
-    assert ready.wait(20)
+    assert ready.wait(100)
     kill(holder)
     os.kill(child_pid.value, 0)  # it is there
     try:
@@ -84,7 +84,7 @@ def in_a_pid_namespace() -> None:
         stranger.join()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert lock.acquire(timeout=20), "a stranger with the pid was taken for the holder"
+        assert lock.acquire(timeout=100), "a stranger with the pid was taken for the holder"
     assert [warning.category for warning in caught] == [AbandonedLockWarning]
     stranger.kill()
     stranger.join()
@@ -109,17 +109,17 @@ def test_take_over_with_warnings_as_errors_leaves_the_lock_free_for_all(kind, ho
             if how == "with":
                 with lock:
                     raise AssertionError("it is held")
-            lock.acquire(timeout=20) if "timeout" in how else lock.acquire()
+            lock.acquire(timeout=100) if "timeout" in how else lock.acquire()
     with pytest.raises((ValueError, AssertionError)):
         lock.release()
     other = cmp.Process(target=take, args=(lock,))
     other.start()
-    other.join(20)
+    other.join(100)
     assert other.exitcode == 0
 
 
 def take(lock) -> None:
-    assert lock.acquire(timeout=10)
+    assert lock.acquire(timeout=100)
     lock.release()
 
 
@@ -128,11 +128,11 @@ def test_rlock_inherited_inside_its_body_is_the_parents():
     with lock, lock:
         child = cmp.Process(target=cannot_take, args=(lock,))
         child.start()
-        child.join(20)
+        child.join(100)
         assert child.exitcode == 0
     child = cmp.Process(target=take, args=(lock,))
     child.start()
-    child.join(20)
+    child.join(100)
     assert child.exitcode == 0
 
 
@@ -222,14 +222,14 @@ def test_waiters_go_on_when_their_notifier_is_killed_before_it_lets_go():
     for waiter in waiters:
         waiter.start()
     for _ in waiters:
-        assert waiting.acquire(timeout=20)
+        assert waiting.acquire(timeout=100)
     with condition:  # all of them wait by now
         pass
     notifier = cmp.Process(target=notifies, args=(condition, 3))
     notifier.start()
     notifier.join()
     for waiter in waiters:
-        waiter.join(20)
+        waiter.join(100)
         assert waiter.exitcode == 0
     with condition:
         condition.notify_all()
@@ -246,11 +246,11 @@ def test_event_goes_on_when_one_of_its_users_is_killed(victim):
 
     user = cmp.Process(target=use)
     user.start()
-    assert there.acquire(timeout=20)
+    assert there.acquire(timeout=100)
     kill(user)
     event.clear()
     waiter = cmp.Process(target=event.wait)
     waiter.start()
     event.set()
-    waiter.join(20)
+    waiter.join(100)
     assert waiter.exitcode == 0

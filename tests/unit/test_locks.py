@@ -559,7 +559,7 @@ lock, event, condition = cmp.Lock(), cmp.Event(), cmp.Condition()
 child = os.fork()
 if child == 0:
     lock.__enter__()
-    event.wait(30)
+    event.wait(100)
     os._exit(0)
 while lock.acquire(False): lock.release()
 threads = [threading.Thread(target=f, daemon=True) for f in (lock.__enter__, event.wait)]

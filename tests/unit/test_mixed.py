@@ -38,7 +38,7 @@ def run(starter, target, *args):
 
 
 def use_queues(queue, simple, joinable):
-    simple.put(queue.get(timeout=30) + joinable.get(timeout=30))
+    simple.put(queue.get(timeout=100) + joinable.get(timeout=100))
     joinable.task_done()
 
 
@@ -63,7 +63,7 @@ def use_locks(lock, rlock, semaphore, condition, event, barrier, value):
     with condition:
         condition.notify_all()
     event.set()
-    barrier.wait(30)
+    barrier.wait(100)
 
 
 def test_locks_go_to_processes_of_the_other(pair):
@@ -74,9 +74,9 @@ def test_locks_go_to_processes_of_the_other(pair):
     with condition:
         process = starter.Process(target=use_locks, args=things)
         process.start()
-        assert condition.wait(30)
-    assert event.wait(30)
-    barrier.wait(30)
+        assert condition.wait(100)
+    assert event.wait(100)
+    barrier.wait(100)
     process.join()
     assert (process.exitcode, value.value, semaphore.acquire(False)) == (0, 5, False)
 
@@ -93,7 +93,7 @@ def test_condition_of_one_over_the_lock_of_the_other(pair):
         with condition:
             process = starter.Process(target=use_condition_of_another, args=(condition,))
             process.start()
-            assert condition.wait(30)
+            assert condition.wait(100)
         process.join()
         assert process.exitcode == 0
 
@@ -116,7 +116,7 @@ def test_pool_hands_objects_of_the_other_to_its_initializer(pair):
     lock, value, queue = maker.Lock(), maker.Value("i", 0, lock=False), maker.Queue()
     with starter.Pool(2, keep, (lock, value, queue)) as pool:
         assert pool.map(use_kept, range(10), chunksize=1) == list(range(10))
-        assert sorted(queue.get(timeout=30) for _ in range(10)) == list(range(10))
+        assert sorted(queue.get(timeout=100) for _ in range(10)) == list(range(10))
         pool.close()
         pool.join()
     assert value.value == 45
@@ -171,12 +171,12 @@ def test_managers_queues_go_to_processes_and_pools_of_the_other(pair):
     with maker.Manager() as manager:
         managed, event = manager.Queue(), manager.Event()
         run(starter, fill_managed, managed, event)
-        assert event.is_set() and managed.get(timeout=30) != os.getpid()
+        assert event.is_set() and managed.get(timeout=100) != os.getpid()
         with starter.Pool(1) as pool:
             pool.apply(fill_managed, (managed, event))
             pool.close()
             pool.join()
-        assert isinstance(managed.get(timeout=30), int)
+        assert isinstance(managed.get(timeout=100), int)
         with pytest.raises(threads_queue.Empty):
             managed.get_nowait()
 

@@ -148,4 +148,4 @@ def play(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_pools_have_one_outcome_for_each_task_whoever_does_what_to_them(seed):
-    alone.run(play, seed, seconds=120)
+    alone.run(play, seed, seconds=150)

@@ -16,7 +16,7 @@ from support.waiting import LONG_S, sleeps, wait_until
 import cmp
 from cmp.pool import WorkerLostError
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 BLOCKED = """
 import sys, threading, time
@@ -56,7 +56,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("call", ["apply", "map", "imap", "get", "join", "call_back", "busy", "busy_with_callbacks"])
 def test_program_ends_silently_under_daemon_threads_in_a_pool_call(call):
     for _ in range(3):
-        ended = subprocess.run([sys.executable, "-c", BLOCKED, call], capture_output=True, text=True, timeout=30)
+        ended = subprocess.run([sys.executable, "-c", BLOCKED, call], capture_output=True, text=True, timeout=100)
         assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", "")
 
 
@@ -85,7 +85,7 @@ def test_pool_is_joined_in_the_destructor_of_a_global(end):
     """By then the interpreter has stopped all daemon threads, wherever they were."""
     for _ in range(12):
         ended = subprocess.run(
-            [sys.executable, "-c", OWNED_BY_A_GLOBAL, end], capture_output=True, text=True, timeout=30
+            [sys.executable, "-c", OWNED_BY_A_GLOBAL, end], capture_output=True, text=True, timeout=100
         )
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "joined\n", "")
 
@@ -103,7 +103,7 @@ if __name__ == "__main__":
 
 
 def test_program_ends_though_a_callback_never_comes_back():
-    ended = subprocess.run([sys.executable, "-c", STUCK_CALLBACK], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", STUCK_CALLBACK], capture_output=True, text=True, timeout=150)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
@@ -142,7 +142,7 @@ def test_control_c_wakes_a_main_thread_that_sleeps_beside_an_idle_pool():
         for program in programs:
             os.killpg(program.pid, signal.SIGINT)
         for program in programs:
-            _, errors = program.communicate(timeout=30)
+            _, errors = program.communicate(timeout=100)
             assert program.returncode == -signal.SIGINT and errors.count("Traceback") == 1, errors
     finally:
         for program in programs:

@@ -15,7 +15,7 @@ from support.waiting import wait_until
 
 import cmp
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 # With the debug hooks memory that was given back is overwritten: who reads it on is found out.
 GET_TWICE = """
@@ -28,7 +28,7 @@ values = []
 
 class Met:
     def __setstate__(self, state):
-        meeting.wait(20)
+        meeting.wait(100)
 
 
 def make(size):
@@ -68,7 +68,7 @@ if __name__ == "__main__":
 def test_two_threads_may_get_one_result():
     ran = subprocess.run(
         [sys.executable, "-c", GET_TWICE],
-        capture_output=True, text=True, timeout=50, env={**os.environ, "PYTHONMALLOC": "debug"},
+        capture_output=True, text=True, timeout=150, env={**os.environ, "PYTHONMALLOC": "debug"},
     )  # fmt: skip
     assert (ran.stdout, ran.returncode) == ("good\n", 0), ran.stderr
 
@@ -84,7 +84,7 @@ class Late:
     def __setstate__(self, state):
         self.__dict__.update(state)
         if self.meeting is not None and self.number % 3 == 0:
-            self.meeting.wait(20)
+            self.meeting.wait(100)
 
 
 def test_threads_that_share_an_imap_of_chunks_get_every_result(monkeypatch):

@@ -18,7 +18,7 @@ def stranger(code: str, *arguments: str) -> str:
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=True,
         env=child_environment(),
     )

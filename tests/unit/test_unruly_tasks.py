@@ -14,7 +14,7 @@ import cmp
 import cmp.pool
 from cmp.pool import WorkerLostError
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 def double(x):
@@ -107,8 +107,8 @@ def test_task_is_lost_with_its_worker_whatever_a_copy_of_that_does(tmp_path):
         time.sleep(0.1)  # for a copy, if there is one, to have its share of them
         os.kill(worker, signal.SIGKILL)
         with pytest.raises(WorkerLostError):
-            waiting.get(20)
-        assert [result.get(20) for result in results] == [2 * x for x in range(20)]
+            waiting.get(100)
+        assert [result.get(100) for result in results] == [2 * x for x in range(20)]
 
 
 def fork_in_the_initializer():
@@ -141,7 +141,7 @@ def test_worker_that_has_closed_its_descriptors_writes_to_nothing_else_and_calls
         for _ in range(5):
             called = threading.Event()
             pool.apply_async(double, (1,), callback=lambda _, called=called: called.set())
-            assert called.wait(10)
+            assert called.wait(100)
     assert path.read_bytes() == b""
 
 
@@ -184,6 +184,6 @@ def test_daemonized_child_of_a_pool_s_program_keeps_what_it_has_opened(tmp_path)
         assert pool.apply(double, (1,)) == 2
         child = cmp.Process(target=child_with_a_pool_of_its_own, args=(str(path),))
         child.start()
-        child.join(20)
+        child.join(100)
         assert child.exitcode == 0
         assert pool.apply(double, (1,)) == 2
