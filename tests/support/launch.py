@@ -49,7 +49,7 @@ def run(program: Program, way: str, notes: Path, place: Path, *, tty=False, with
     env = {"PYTHONUNBUFFERED": "1"} if program.until and not tty else {}
     if way == ALONE:
         env["PYTHONPATH"] = str(poison.folder(place / "poison"))
-    ended = session.run(command(way, script), stdin=stdin, tty=tty, until=program.until, timeout=150, cwd=place, env=env)
+    ended = session.run(command(way, script), stdin=stdin, tty=tty, until=program.until, cwd=place, env=env)
     return Run(ended, way, tty, notes, folder)
 
 
