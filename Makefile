@@ -67,9 +67,8 @@ valgrind:  ## the C layers' tests under valgrind, those that do without its gaps
 
 # The extension itself under AddressSanitizer and UBSan (gcc), running the tests in the interpreter. Two tests are left
 # out: the sanitizer's own memory does not fit into their limits, or hides what they measure.
-ASAN_TESTS ?= tests/unit/test_queue.py tests/unit/test_codec.py tests/unit/test_codec_buffers.py \
-    tests/unit/test_codec_hostile.py tests/unit/test_locks.py tests/unit/test_pool.py tests/unit/test_process.py \
-    tests/unit/test_manager.py tests/limits/test_objects.py
+ASAN_UNIT = codec codec_buffers codec_hostile locks manager pool pool_closing pool_deaths pool_results process queue
+ASAN_TESTS ?= $(ASAN_UNIT:%=tests/unit/test_%.py) tests/limits/test_objects.py
 ASAN_OUT = build/asan-py
 asan-py: $(VENV)/.ready  ## the extension under AddressSanitizer and UBSan: make asan-py ASAN_TESTS=tests/oracle
 	@mkdir -p $(ASAN_OUT) && rm -f $(ASAN_OUT)/log.*

@@ -11,12 +11,9 @@ import threading
 import time
 
 import pytest
+from support.tasks import double, pid_of, sleep_for
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def double(x):
-    return 2 * x
 
 
 def add(x, y=0, *, z=0):
@@ -31,15 +28,6 @@ def fail_at_three(x):
 
 def fail(x):
     raise KeyError(x)
-
-
-def sleep_for(seconds):
-    time.sleep(seconds)
-    return seconds
-
-
-def pid_of(_=None):
-    return os.getpid()
 
 
 def name_of(_=None):

@@ -9,14 +9,11 @@ import threading
 from multiprocessing import process as books
 
 import pytest
+from support.tasks import double
 
 pytestmark = pytest.mark.timeout(180)
 
 ROUNDS = 20
-
-
-def double(x):
-    return 2 * x
 
 
 def generate(n):

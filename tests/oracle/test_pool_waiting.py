@@ -8,17 +8,9 @@ import threading
 import time
 
 import pytest
+from support.tasks import double, sleep_for
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def double(x):
-    return 2 * x
-
-
-def sleep_for(seconds):
-    time.sleep(seconds)
-    return seconds
 
 
 def generate(n):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
-LONG_S = 20  # nobody waits that long unless something is broken
+LONG_S = 100  # nobody waits that long unless something is broken
 SHORT_S = 0.1
 
 

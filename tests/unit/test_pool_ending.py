@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from multiprocessing import forkserver
 
 import pytest
@@ -15,8 +16,6 @@ from support.waiting import LONG_S, sleeps, wait_until
 
 import cmp
 from cmp.pool import WorkerLostError
-
-pytestmark = pytest.mark.timeout(180)
 
 BLOCKED = """
 import sys, threading, time
@@ -149,6 +148,64 @@ def test_control_c_wakes_a_main_thread_that_sleeps_beside_an_idle_pool():
             if program.poll() is None:
                 os.killpg(program.pid, signal.SIGKILL)
                 program.communicate()
+
+
+def test_program_that_ends_with_a_busy_pool_ends_its_workers():
+    code = """
+import cmp, time, os
+pool = cmp.Pool(2)
+print(*pool.map(os.getpgid, [0, 0]), *(worker.pid for worker in pool._pool), flush=True)
+pool.map_async(time.sleep, [60] * 4, 1)
+"""
+    began = time.monotonic()
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    assert time.monotonic() - began < 10
+    assert out.stderr == ""
+    for pid in map(int, out.stdout.split()[2:]):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_control_c_as_a_worker_leaves_is_silent():
+    code = """
+import _thread, cmp
+from multiprocessing import util
+# So that the worker runs Python at its end, where a signal's handler would run.
+with cmp.Pool(1, util.Finalize, (None, str, (), {}, 0), maxtasksperchild=1) as pool:
+    assert pool.apply(_thread.interrupt_main) is None  # as a signal's handler in C does
+    pool.close()
+    pool.join()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_control_c_ends_the_program_without_a_storm_of_tracebacks():
+    code = """
+import cmp, time
+ready = cmp.Barrier(4)
+with cmp.Pool(3, ready.wait) as pool:
+    ready.wait()
+    print("ready", *(worker.pid for worker in pool._pool), flush=True)
+    pool.map(time.sleep, [60], 1)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    pids = [int(pid) for pid in process.stdout.readline().split()[1:]]
+    wait_until(lambda: any(sleeps(pid) for pid in pids))
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
+    assert errors.count("Traceback") <= 2  # the parent's, and the task's inside it
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def blocked_signals():

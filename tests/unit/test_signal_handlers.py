@@ -7,6 +7,7 @@ import queue
 import signal
 
 import pytest
+from support.tasks import double
 
 import cmp
 
@@ -25,10 +26,6 @@ def on_alarm():
     yield set_off
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
-
-
-def double(x):
-    return 2 * x
 
 
 gates: dict[str, object] = {}

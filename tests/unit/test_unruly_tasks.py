@@ -9,16 +9,14 @@ import time
 
 import pytest
 from support import alone
+from support.tasks import double
+from support.waiting import wait_until
 
 import cmp
 import cmp.pool
 from cmp.pool import WorkerLostError
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def double(x):
-    return 2 * x
 
 
 def wait_for_ever(_):
@@ -80,13 +78,6 @@ def is_gone(pid):
             return file.read().rpartition(")")[2].split()[0] in "ZX"
     except FileNotFoundError:
         return True
-
-
-def wait_until(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_child_of_a_task_that_returns_as_well_leaves_the_pool(tmp_path):
