@@ -153,7 +153,8 @@ class Arena:
     @property
     def enough(self) -> bool:
         """Both are upper bounds: who wants a number of kills leaves the time to them, and the other way round."""
-        return self.counts["kills"] >= self.kills_wanted or time.monotonic_ns() >= self.until_ns
+        blows = self.counts["kills"] + self.counts.get("stalls", 0)
+        return blows >= self.kills_wanted or time.monotonic_ns() >= self.until_ns
 
     # ---- waiting ----
 

@@ -31,7 +31,7 @@ def clients(arena: Arena) -> None:
         queues.producers(arena, pick_queue)
         queues.consumers(arena, pick_queue)
         locks.holders(arena, pick_lock)
-        arena.wait_until(lambda: manager._number_of_objects() == 0, "references of killed clients stay", 5)
+        arena.wait_until(lambda: manager._number_of_objects() == 0, "references of killed clients stay")
 
 
 # ---- the manager is killed ----

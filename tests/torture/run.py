@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
-from torture import harness, locks, managers, mixed, pools, queues, waits  # noqa: E402
+from torture import harness, locks, managers, mixed, pools, queues, stalls, waits  # noqa: E402
 
 ROLES: dict[str, Callable[[harness.Arena], None]] = {
     "producer": queues.producers,
@@ -36,9 +36,10 @@ ROLES: dict[str, Callable[[harness.Arena], None]] = {
     "condition": waits.conditions,
     "event": waits.events,
     "barrier": waits.barriers,
+    "stall": stalls.threads,
     "mixed": mixed.crowd,
 }
-GRACE_S = 90  # for the end of a role's last round, hangs dumped
+GRACE_S = 150  # for the end of a role's last round, hangs dumped
 
 
 def play(role: str, seed: int, kills: int, seconds: float) -> dict[str, float]:
