@@ -12,20 +12,8 @@ import threading
 import time
 
 import pytest
+from support.children import in_child
 from support.places import child_environment
-
-
-def in_child(mp, function, *args):
-    """What the function returns in a forked child."""
-    context = mp.get_context("fork")
-    results = context.SimpleQueue()
-    process = context.Process(target=lambda: results.put(function(*args)))
-    process.start()
-    value = results.get()
-    process.join()
-    results.close()
-    assert process.exitcode == 0
-    return value
 
 
 def program(mp, text, *options):
