@@ -11,8 +11,19 @@ import io
 import operator
 import os
 import runpy
+import select
 import signal
-from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix, reduction, resource_tracker, spawn, util
+import time
+from multiprocessing import (
+    connection,
+    forkserver,
+    popen_forkserver,
+    popen_spawn_posix,
+    reduction,
+    resource_tracker,
+    spawn,
+    util,
+)
 from multiprocessing.context import set_spawning_popen
 
 from . import _core, alias, arrival, context
@@ -98,14 +109,8 @@ class _StdlibSpawnPopen(_Launcher, popen_spawn_posix.Popen):
     def _launch(self, process_obj) -> None:
         """What the stdlib does (before 3.14 it keeps the reading end open here, too, and writes for ever if the child
         dies early). A child that died is no error here: its exit code tells, however long its arguments were."""
-        message = io.BytesIO()
         tracker = resource_tracker.getfd()
-        set_spawning_popen(self)
-        try:
-            reduction.dump(spawn.get_preparation_data(process_obj._name), message)
-            reduction.dump(process_obj, message)
-        finally:
-            set_spawning_popen(None)
+        message = _message(self, process_obj)
         with contextlib.ExitStack() as childs, contextlib.ExitStack() as ours:
             sentinel, childs_end = _pipe(ours, childs)
             reader, writer = _pipe(childs, ours)
@@ -116,7 +121,19 @@ class _StdlibSpawnPopen(_Launcher, popen_spawn_posix.Popen):
             self.finalizer = util.Finalize(self, util.close_fds, (sentinel, writer))
             ours.pop_all()
         with contextlib.suppress(BrokenPipeError), open(writer, "wb", closefd=False) as to_child:
-            to_child.write(message.getbuffer())
+            to_child.write(message)
+
+
+def _message(popen, process_obj) -> memoryview:
+    """What a child reads first of all: how to get ready, and the process that it is to be."""
+    message = io.BytesIO()
+    set_spawning_popen(popen)
+    try:
+        reduction.dump(spawn.get_preparation_data(process_obj._name), message)
+        reduction.dump(process_obj, message)
+    finally:
+        set_spawning_popen(None)
+    return message.getbuffer()
 
 
 def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
@@ -139,15 +156,77 @@ class SpawnPopen(_core.Popen, _StdlibSpawnPopen):
         _StdlibSpawnPopen.close(self)
 
 
+_UNKNOWN = 255  # the exit code of one whose end nobody tells of
+_DYING_S = 1.0  # for one whose server has been killed to end, too, where there is no pid to ask after
+
+
 class ForkServerPopen(_Launcher, popen_forkserver.Popen):
-    """The server is the child's parent, so the stdlib's way of watching stays."""
+    """The server is the child's parent, and tells of its start and its end. Where the server is killed, a child that
+    ends with it (os/lifeline.h) does so a moment later, and may do anything until then: it counts as ended once it has
+    ended, and a start as failed once nothing runs that it has started."""
 
     method = "forkserver"
     DupFd = _ForkServerFd
 
     def _launch(self, process_obj) -> None:
         _set_up_server()
-        super()._launch(process_obj)
+        self._ends_with_server = process_obj._config.get("daemon") or getattr(process_obj, "_lifeline", False)
+        self._believed_until: float | None = None
+        self.pid: int | None = None
+        message = _message(self, process_obj)
+        self.sentinel, self._to_child = forkserver.connect_to_new_process(self._fds)
+        # The child takes the end of `_to_child` for the end of this process.
+        self.finalizer = util.Finalize(self, util.close_fds, (self.sentinel, self._to_child))
+        with open(self._to_child, "wb", closefd=False) as to_child:
+            to_child.write(message)
+        try:
+            self.pid = forkserver.read_signed(self.sentinel)
+        except EOFError:
+            self._has_died(None)
+            raise
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code, or None while the child lives."""
+        return self.wait(0 if flag == os.WNOHANG else None)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Waits for the end; the exit code, or None when the time is over."""
+        if self.returncode is None:
+            until = None if timeout is None else time.monotonic() + timeout
+            if not connection.wait([self.sentinel], timeout):
+                return None
+            try:
+                code = forkserver.read_signed(self.sentinel)
+            except (OSError, EOFError):
+                if not self._has_died(until):
+                    return None
+                code = _UNKNOWN
+            if self.returncode is None:  # else another thread has read the code
+                self.returncode = code
+        return self.returncode
+
+    def _has_died(self, until: float | None) -> bool:
+        """Its server has ended. Has it, too, or does it in time? It has if nobody has its pid, or nobody its end of the
+        pipe: the one may be a stranger's by now, the other its own forks'."""
+        if not self._ends_with_server:
+            return True
+        ends = select.poll()
+        ends.register(self._to_child, 0)  # an error: nobody has the other end
+        try:
+            pidfd = os.pidfd_open(self.pid)
+            ends.register(pidfd, select.POLLIN)
+        except ProcessLookupError:
+            return True
+        except (OSError, AttributeError, TypeError):  # not to be had; or it was not told
+            pidfd = None
+            self._believed_until = self._believed_until or time.monotonic() + _DYING_S
+            until = min(until or self._believed_until, self._believed_until)
+        try:
+            left = None if until is None else max(0.0, until - time.monotonic()) * 1000
+            return bool(ends.poll(left)) or (pidfd is None and time.monotonic() >= self._believed_until)
+        finally:
+            if pidfd is not None:
+                os.close(pidfd)
 
     def interrupt(self) -> None:
         """Sends SIGINT."""

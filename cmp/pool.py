@@ -31,7 +31,8 @@ open_up()
 class WorkerLostError(ProcessError):
     """A worker died over a task (or, with words only, a pool could not keep any worker alive).
 
-    pid and exitcode are the worker's (negative: the signal), function is the name of what it ran, seconds how long.
+    pid and exitcode are the worker's (negative: the signal), function is the name of what it ran, seconds how long. pid
+    is None if a fork server was killed before it had told of the worker.
     """
 
     def __init__(self, pid, exitcode=None, function=None, seconds=None):
@@ -53,7 +54,8 @@ class WorkerLostError(ProcessError):
                 how = f"was ended by signal {-self.exitcode}"
         else:
             how = f"exited with code {self.exitcode}"
-        return f"worker {self.pid} {how} while it ran {self.function}, after {self.seconds:.3f} s"
+        who = "a worker" if self.pid is None else f"worker {self.pid}"
+        return f"{who} {how} while it ran {self.function}, after {self.seconds:.3f} s"
 
 
 class PoolEndedError(ProcessError):

@@ -176,7 +176,8 @@ int cmpy_parcel_open(struct cmpy_state *state, struct cmpy_parcel *parcel, bool 
     case CMPY_PARCEL_ERROR: *value = Py_NewRef(parcel->object); break;
     case CMPY_PARCEL_LOST:
         *value = make("WorkerLostError",
-                      Py_BuildValue("(iiOd)", parcel->pid, parcel->exitcode,
+                      Py_BuildValue("(NiOd)", parcel->pid != 0 ? PyLong_FromLong(parcel->pid) : Py_NewRef(Py_None),
+                                    parcel->exitcode,
                                     parcel->object != NULL ? parcel->object : Py_None, parcel->seconds));
         break;
     case CMPY_PARCEL_ENDED:

@@ -29,7 +29,7 @@ struct cmpy_parcel {
     enum cmpy_parcel_kind kind;
     Py_ssize_t position;
     PyObject *object;
-    int pid, exitcode;        /* LOST */
+    int pid, exitcode;        /* LOST; pid 0: it was not told */
     double seconds;           /* LOST: how long it had run */
     struct cmpy_engine *engine; /* BYTES in a block: whose; strong */
     cmp_ref block;

@@ -112,6 +112,27 @@ static int start_one(struct cmpy_engine *engine, struct recruit *recruit)
     return code;
 }
 
+/* A process whose start() failed may have run all the same: one that undo_start has just killed, or that of a fork
+ * server which was killed before it had told of it, and which is gone by now (cmp/launchers.py). Where it got as far
+ * as the queue it may have taken a task, or the wake-up meant for another, so its end counts as any worker's. */
+static void enter_failed(struct cmpy_engine *engine, struct recruit *recruit)
+{
+    struct cmpy_state *state = engine->state;
+    struct cmpy_worker worker = {.process = recruit->process, .fd = -1, .ended_ns = cmp_now_ns()};
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    worker.pid = cmpy_process_pid(state, worker.process);
+    worker.exitcode = worker.pid == 0 ? UNKNOWN_END : cmpy_process_exitcode(state, worker.process);
+    worker.ended = worker.exitcode != INT_MIN;
+    PyErr_Clear();
+    PyErr_Restore(type, value, trace);
+    bool has_worked = cmp_load(&engine->table->slots[recruit->slot].life, relaxed) == CMP_WORKER_READY;
+    if (worker.ended && !has_worked) return;
+    engine->workers[recruit->slot] = worker;
+    engine->nended += worker.ended;
+    recruit->process = NULL;
+}
+
 /* All are made before the first is started: what the parent writes to between two forks it pays for by the page. */
 static int start_some(struct cmpy_engine *engine, Py_ssize_t n)
 {
@@ -119,7 +140,10 @@ static int start_some(struct cmpy_engine *engine, Py_ssize_t n)
     int code = 0;
     engine->starting += n;
     for (Py_ssize_t i = 0; i < n && code == 0; i++) code = recruit(engine, &recruits[i]);
-    for (Py_ssize_t i = 0; i < n && code == 0 && wants_starts(engine); i++) code = start_one(engine, &recruits[i]);
+    for (Py_ssize_t i = 0; i < n && code == 0 && wants_starts(engine); i++) {
+        code = start_one(engine, &recruits[i]);
+        if (code < 0 && recruits[i].process != NULL) enter_failed(engine, &recruits[i]);
+    }
     engine->starting -= n;
     for (Py_ssize_t i = 0; i < n; i++) {
         if (recruits[i].process == NULL) continue;

@@ -1,0 +1,107 @@
+"""Workers of a fork server that is killed: each task has its outcome, whatever the server had told of who ran it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from multiprocessing import connection, forkserver
+from pathlib import Path
+
+import pytest
+from support import alone
+
+import cmp
+from cmp.pool import WorkerLostError
+
+PATIENCE_S = 100
+
+# Loaded by the server. Where the folder has a file "untold", the server is killed before it tells of the next child
+# that it has forked, and SIGUSR1 has it end as the kernel ends a process that was killed: its descriptors go first, and
+# its children hear of it later. Both times a worker has begun a task in between.
+SERVER = """
+import os, signal, time
+from multiprocessing import forkserver
+from pathlib import Path
+
+folder = Path({folder!r})
+tell = forkserver.write_signed
+
+def begin():
+    (folder / "begun").touch()
+    signal.pause()
+
+def end():
+    while not (folder / "begun").exists():
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def tell_or_end(fd, number):
+    if number > 0 and (folder / "untold").exists():
+        (folder / "untold").unlink()
+        end()
+    tell(fd, number)
+
+def give_up_descriptors(number, frame):
+    while "pid_to_fd" not in frame.f_locals:
+        frame = frame.f_back
+    for fd in frame.f_locals["pid_to_fd"].values():
+        os.close(fd)
+    end()
+
+forkserver.write_signed = tell_or_end
+signal.signal(signal.SIGUSR1, give_up_descriptors)
+"""
+
+
+@pytest.fixture
+def server(tmp_path):
+    (tmp_path / "dying_server.py").write_text(SERVER.format(folder=str(tmp_path)))
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def pool_of_one():
+    context = cmp.get_context("forkserver")
+    context.set_forkserver_preload(["dying_server"])
+    pool = context.Pool(1)
+    pool.apply(abs, (-1,))
+    return pool, pool._pool[0]
+
+
+def lose_task(pool) -> WorkerLostError:
+    import dying_server  # noqa: PLC0415 - the test's own, in its folder
+
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    lost = pool.apply_async(dying_server.begin)
+    try:
+        return lost.get(PATIENCE_S)
+    except WorkerLostError as error:
+        return error
+
+
+def worker_that_was_not_told_of(folder: str) -> None:
+    pool, worker = pool_of_one()
+    with pool:
+        Path(folder, "untold").touch()
+        worker.kill()
+        worker.join()
+        error = lose_task(pool)
+        assert (error.pid, error.exitcode) == (None, 255) and str(error).startswith("a worker exited with code 255")
+        assert pool.apply_async(abs, (-2,)).get(PATIENCE_S) == 2
+
+
+def worker_that_ends_after_its_server(_: str) -> None:
+    pool, worker = pool_of_one()
+    with pool:
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGUSR1)
+        connection.wait([worker.sentinel])
+        assert worker.exitcode is None, "it still runs"
+        worker.join(0.01)
+        assert worker.exitcode is None, "it still runs"
+        error = lose_task(pool)
+        assert (error.pid, error.exitcode) == (worker.pid, 255)
+        assert pool.apply_async(abs, (-2,)).get(PATIENCE_S) == 2
+
+
+@pytest.mark.parametrize("scene", [worker_that_was_not_told_of, worker_that_ends_after_its_server])
+def test_task_of_a_worker_whose_fork_server_was_killed_is_lost_and_said_to_be(scene, server, tmp_path):
+    alone.run(scene, str(tmp_path), env=server)
