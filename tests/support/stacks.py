@@ -39,10 +39,35 @@ def by_debugger(pid: int) -> str:
     return "\n".join(line for line in said.splitlines() if line.startswith(("#", "Thread")))
 
 
+class _Socket:
+    """A line of ss."""
+
+    def __init__(self, line: str) -> None:
+        self.line, fields = " ".join(line.split()), line.split()
+        by_path = fields[0].startswith("u_")
+        self.path = fields[4] if by_path and fields[4] != "*" else None
+        self.end, self.peer = (fields[5], fields[7]) if by_path else (fields[4], fields[5])
+
+
+def sockets(pids: Iterable[int]) -> str:
+    """Theirs, who has the other ends, and who listens there: what a thread in recvfrom waits for. An end that nobody
+    has is still to be accepted, if somebody listens, and else the kernel's."""
+    if not shutil.which("ss"):
+        return ""
+    said = subprocess.run(["ss", "-Hxtanp"], capture_output=True, text=True, timeout=60, check=False).stdout
+    every = [_Socket(line) for line in said.splitlines() if len(line.split()) > 5]
+    marks = [f"pid={pid}," for pid in pids]
+    own = [one for one in every if any(mark in one.line for mark in marks)]
+    others = [one for one in every if one not in own and one.end in {mine.peer for mine in own}]
+    paths = {one.path for one in own + others} - {None}
+    doors = [one for one in every if one.path in paths and one not in own + others]
+    return "\n".join(one.line for one in own + others + doors)
+
+
 def of(pids: Iterable[int]) -> str:
     """All that can be found out about them without their help."""
-    told = []
+    pids, told = list(pids), []
     for pid in pids:
         command = _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ")[:200]
         told += [f"--- {pid}: {command}", by_kernel(pid), by_debugger(pid)]
-    return "\n".join(filter(None, told))
+    return "\n".join(filter(None, [*told, "--- their sockets", sockets(pids)]))

@@ -54,9 +54,10 @@ class Hang(AssertionError):
     """Somebody did not come back in time."""
 
 
-def tree(root: int) -> list[int]:
-    """The processes below root."""
-    parents: dict[int, list[int]] = {}
+def processes() -> dict[int, list[str]]:
+    """By pid, from its state on, what /proc/PID/stat says. One that is a zombie to its parent may have threads that
+    still end, and with them its descriptors."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -64,28 +65,40 @@ def tree(root: int) -> list[int]:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if fields[0] != "Z":
-            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+        if fields[0] != "Z" or int(fields[17]) > 1:
+            found[int(entry.name)] = fields
+    return found
+
+
+def tree(root: int) -> list[int]:
+    """The processes below root."""
+    parents: dict[int, list[int]] = {}
+    for pid, fields in processes().items():
+        parents.setdefault(int(fields[1]), []).append(pid)
     found = list(parents.get(root, []))
     for pid in found:
         found += parents.get(pid, [])
     return found
 
 
+def orphans() -> list[int]:
+    """Of this session, those whose parent has ended."""
+    return [pid for pid, fields in processes().items() if fields[1] == "1" and int(fields[3]) == os.getsid(0)]
+
+
 def dump_stacks() -> None:
-    """Of this process and all below it: Python's by its own handler, the rest from outside."""
+    """Of this process, all below it, and who was left by those: Python's by its own handler, the rest from outside."""
     sys.stdout.flush()
     faulthandler.dump_traceback(all_threads=True)
-    below = tree(os.getpid())
-    for pid in below:
+    kin = [*tree(os.getpid()), *orphans()]
+    print(*("--- before any is woken:", *map(stacks.by_kernel, kin)), sep="\n", file=sys.stderr, flush=True)
+    for pid in tree(os.getpid()):
         print(f"--- Python stacks of {pid}", file=sys.stderr, flush=True)
-        try:
+        with suppress(OSError):
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, DUMP)
             time.sleep(0.2)
-        except OSError:
-            continue
-    print(stacks.of([os.getpid(), *below]), file=sys.stderr, flush=True)
+    print(stacks.of([os.getpid(), *kin]), file=sys.stderr, flush=True)
 
 
 def tell(pid: int, sign: int) -> None:
@@ -174,6 +187,14 @@ class Arena:
             dump_stacks()
             raise Hang(f"{what}: pid {victim.pid} ({self.role}, seed {self.seed})")
         return victim.process.exitcode
+
+    def fetch(self, result, what: str):
+        """Of a pool's task."""
+        result.wait(PATIENCE_S)
+        if not result.ready():
+            dump_stacks()
+            raise Hang(f"no result of {what} ({self.role}, seed {self.seed})")
+        return result.get()
 
     # ---- the crew ----
 

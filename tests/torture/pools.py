@@ -57,7 +57,9 @@ class Round:
                 left.append((k, result))
                 continue
             try:
-                assert result.get(PATIENCE_S) == (k, bytes([k % 251]) * self.size), f"task {k}: another's result"
+                assert self.arena.fetch(result, f"task {k}") == (k, bytes([k % 251]) * self.size), (
+                    f"task {k}: another's result"
+                )
                 assert begun[k] == 1, f"task {k} has a result and was begun {begun[k]} times"
                 self.done += 1
             except WorkerLostError as error:
