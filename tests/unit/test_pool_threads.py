@@ -101,7 +101,7 @@ def test_threads_that_share_an_imap_of_chunks_get_every_result(monkeypatch):
     assert sorted(late.number for late in taken) == list(range(6))
 
 
-RING = 64  # results that an imap keeps to begin with: py/imap.c
+RING = 64  # results that an imap keeps to begin with: py/ring.c
 
 
 class Interrupted:

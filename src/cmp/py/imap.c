@@ -2,23 +2,21 @@
 
 #include "py/lead.h"
 #include "py/parcel.h"
+#include "py/ring.h"
 #include "py/wait.h"
 
 #include <stddef.h>
 #include <structmember.h>
 
-/* Parcels wait in a ring: parcel of position p at p mod nplaces, for first <= p < first + nplaces. Unordered ones get
- * the next position in order of arrival. Each place is made before its position is given (imap_reserve), so that an
- * outcome never lacks one. */
+/* Parcels wait in the ring, whose places are made before their positions are given (imap_reserve). Unordered ones get
+ * the next position in order of arrival. */
 typedef struct {
     struct cmpy_job job;
     struct cmpy_feed feed;
     bool ordered, abandoned;
     Py_ssize_t length;               /* -1: not known yet */
-    Py_ssize_t first;                /* position of the parcel to hand out next */
     Py_ssize_t narrived;             /* unordered: the next position to give */
-    struct cmpy_parcel **places;
-    Py_ssize_t nplaces;
+    struct cmpy_ring ring;
 } ImapJob;
 
 typedef struct {
@@ -31,21 +29,6 @@ typedef struct {
 } IMapIterator;
 
 /* --- the job --- */
-
-static int make_room(ImapJob *self, Py_ssize_t position)
-{
-    Py_ssize_t wanted = self->nplaces > 0 ? self->nplaces : 64;
-    while (position - self->first >= wanted) wanted *= 2;
-    if (wanted == self->nplaces) return 0;
-    struct cmpy_parcel **places = PyMem_Calloc((size_t)wanted, sizeof *places);
-    if (places == NULL) return -1;
-    for (Py_ssize_t p = self->first; p < self->first + self->nplaces; p++)
-        places[p & (wanted - 1)] = self->places[p & (self->nplaces - 1)];
-    PyMem_Free(self->places);
-    self->places = places;
-    self->nplaces = wanted;
-    return 0;
-}
 
 static void complete(ImapJob *self)
 {
@@ -60,7 +43,7 @@ static void imap_receive(struct cmpy_job *job, struct cmpy_parcel *parcel)
     if (self->feed.iterator != NULL && self->feed.next - self->feed.arrived == CMPY_FEED_WINDOW / 2)
         job->engine->hungry = true;
     if (self->abandoned) cmpy_parcel_drop(parcel);
-    else self->places[position & (self->nplaces - 1)] = parcel;
+    else cmpy_ring_put(&self->ring, position, parcel);
     complete(self);
     if (!job->done && job->waiters > 0) cmpy_lead_news(job->engine);
 }
@@ -87,39 +70,28 @@ static void imap_set_length(struct cmpy_job *job, Py_ssize_t length)
 static bool imap_reserve(struct cmpy_job *job)
 {
     ImapJob *self = (ImapJob *)job;
-    return self->abandoned || make_room(self, self->feed.next + 2) == 0;
+    return self->abandoned || cmpy_ring_reach(&self->ring, self->feed.next + 2) == 0;
 }
 
 static const struct cmpy_job_kind imap_kind = {imap_receive, NULL, imap_set_length, imap_reserve};
 
-static struct cmpy_parcel *next_parcel(const ImapJob *self)
-{
-    return self->nplaces == 0 ? NULL : self->places[self->first & (self->nplaces - 1)];
-}
-
 static bool has_next(void *arg)
 {
     ImapJob *self = arg;
-    return next_parcel(self) != NULL || (self->length >= 0 && self->first >= self->length);
+    return cmpy_ring_front(&self->ring) != NULL || (self->length >= 0 && self->ring.first >= self->length);
 }
 
 static void abandon(ImapJob *self)
 {
     self->abandoned = true;
-    for (Py_ssize_t i = 0; i < self->nplaces; i++) {
-        struct cmpy_parcel *parcel = self->places[i];
-        self->places[i] = NULL;
-        if (parcel != NULL) cmpy_parcel_drop(parcel);
-    }
+    cmpy_ring_clear(&self->ring);
 }
 
 static int imap_job_traverse(ImapJob *self, visitproc visit, void *arg)
 {
     int stop = cmpy_feed_traverse(&self->feed, visit, arg);
-    if (stop != 0) return stop;
-    for (Py_ssize_t i = 0; i < self->nplaces; i++)
-        if (self->places[i] != NULL) Py_VISIT(self->places[i]->object);
-    return cmpy_job_traverse(&self->job, visit, arg);
+    if (stop == 0) stop = cmpy_ring_traverse(&self->ring, visit, arg);
+    return stop != 0 ? stop : cmpy_job_traverse(&self->job, visit, arg);
 }
 
 static int imap_job_clear(ImapJob *self)
@@ -133,8 +105,8 @@ static void imap_job_dealloc(ImapJob *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    abandon(self);
-    PyMem_Free(self->places);
+    self->abandoned = true;
+    cmpy_ring_free(&self->ring);
     (void)imap_job_clear(self);
     Py_XDECREF((PyObject *)self->job.engine);
     type->tp_free((PyObject *)self);
@@ -188,29 +160,13 @@ static PyObject *from_chunk(IMapIterator *self)
     return item;
 }
 
-/* The parcel that was taken out last goes back to the front, unless other threads have gone on behind it. */
-static void put_back(ImapJob *imap, Py_ssize_t position, struct cmpy_parcel *parcel)
-{
-    bool fits = imap->first == position + 1;
-    /* What has arrived since may have its place: then the ring has to be larger. */
-    if (fits && imap->places[position & (imap->nplaces - 1)] != NULL)
-        fits = make_room(imap, imap->first + imap->nplaces) == 0;
-    if (!fits) {
-        cmpy_parcel_drop(parcel);
-        return;
-    }
-    imap->first = position;
-    imap->places[position & (imap->nplaces - 1)] = parcel;
-}
-
 /* Takes the parcel at the front out, opened. -1 with a signal handler's exception: it is still there. */
 static int open_next(ImapJob *imap, bool *success, PyObject **value)
 {
-    struct cmpy_parcel *parcel = next_parcel(imap);
-    Py_ssize_t position = imap->first++; /* other threads go on behind it */
-    imap->places[position & (imap->nplaces - 1)] = NULL;
+    Py_ssize_t position = imap->ring.first;
+    struct cmpy_parcel *parcel = cmpy_ring_take(&imap->ring); /* other threads go on behind it */
     int code = cmpy_parcel_open(imap->job.engine->state, parcel, success, value);
-    if (code < 0) put_back(imap, position, parcel);
+    if (code < 0) cmpy_ring_put_back(&imap->ring, position, parcel);
     else cmpy_parcel_drop(parcel);
     return code;
 }
@@ -252,7 +208,7 @@ static PyObject *next_until(IMapIterator *self, int64_t deadline_ns)
                 return NULL;
             }
         }
-        if (next_parcel(imap) == NULL) {
+        if (cmpy_ring_front(&imap->ring) == NULL) {
             self->ended = true;
             return NULL;
         }
@@ -261,7 +217,7 @@ static PyObject *next_until(IMapIterator *self, int64_t deadline_ns)
         PyObject *value;
         imap->feed.handed_out++;
         int code = cmpy_feed_advance(&imap->job);
-        if (code == 0 && next_parcel(imap) == NULL) { /* another thread has had it */
+        if (code == 0 && cmpy_ring_front(&imap->ring) == NULL) { /* another thread has had it */
             imap->feed.handed_out--;
             continue;
         }
