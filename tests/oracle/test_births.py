@@ -115,6 +115,66 @@ def test_fork_server_loads_once_what_it_was_told_to(mp, tmp_path):
     assert (done.stdout.split(), done.stderr) == (["loaded", "True", "False", "True", "False"], "")
 
 
+# ---- what goes with a fork ----
+
+
+def test_after_fork_functions_run_with_the_parents_process_still_there(mp):
+    import weakref
+    from multiprocessing import util
+
+    class Thing:
+        pass
+
+    thing, seen = Thing(), []
+    main = weakref.ref(mp.current_process())
+    util.register_after_fork(thing, lambda it: seen.append(main() is not None))
+    assert in_child(mp, lambda: seen) == [True]
+    assert seen == []
+
+
+def test_at_fork_hooks_and_the_audit_event():
+    code = (
+        "import os, sys, %s as mp\n"
+        "sys.addaudithook(lambda event, args: event == 'os.fork' and print('audit', flush=True))\n"
+        "os.register_at_fork(before=lambda: print('before', flush=True),\n"
+        "    after_in_parent=lambda: None, after_in_child=lambda: print('child', flush=True))\n"
+        "p = mp.get_context('fork').Process(target=print, args=('run',)); p.start(); p.join()\n"
+    )
+    for name in ("multiprocessing", "cmp"):
+        done = subprocess.run([sys.executable, "-c", code % name], capture_output=True, text=True)
+        assert (done.stdout.split(), done.stderr) == (["audit", "before", "child", "run"], "")
+
+
+def test_a_fork_beside_threads_does_not_warn_the_user():
+    code = (
+        "import threading, warnings, %s as mp\n"
+        "stop = threading.Event(); t = threading.Thread(target=stop.wait); t.start()\n"
+        "p = mp.get_context('fork').Process(target=int); p.start(); p.join(); stop.set()\n"
+        "print(p.exitcode)\n"
+    )
+    for name in ("multiprocessing", "cmp"):
+        done = subprocess.run([sys.executable, "-c", code % name], capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_signal_handlers_are_inherited(mp):
+    old = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        assert in_child(mp, signal.getsignal, signal.SIGUSR1) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, old)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the stdlib refuses from 3.11 on")
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("kind", ["Lock", "Semaphore", "Queue", "JoinableQueue", "SimpleQueue"])
+def test_what_the_fork_context_made_is_refused_by_a_spawned_process(mp, method, kind):
+    made = getattr(mp.get_context("fork"), kind)()
+    process = mp.get_context(method).Process(target=print, args=(made,))
+    with pytest.raises(RuntimeError, match="^A SemLock created in a fork context is being shared with a process in a"):
+        process.start()
+
+
 # ---- numbers and names ----
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 
@@ -32,3 +34,13 @@ def in_child(mp, function: Callable, *args: object):
         process.join()
         assert process.exitcode == 0
         return value
+
+
+@contextmanager
+def blocked_child(mp) -> Iterator[BaseProcess]:
+    """A living child that waits for ever, ended by the test or else here."""
+    process = started(mp, signal.pause)
+    yield process
+    if not process._closed and process.is_alive():
+        process.kill()
+        process.join()

@@ -1,0 +1,13 @@
+"""What tests of both implementations share."""
+
+from __future__ import annotations
+
+import pytest
+from support.children import blocked_child
+
+
+@pytest.fixture
+def blocked(mp):
+    """A living child that waits for ever."""
+    with blocked_child(mp) as process:
+        yield process
