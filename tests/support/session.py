@@ -20,7 +20,7 @@ from support import stacks
 from support.places import child_environment
 
 # How long the rest of a session may outlive its leader, and a whole session its Ctrl-C, before it counts as left.
-GRACE_S = 5.0
+GRACE_S = 30.0
 # Opening a terminal makes it the controlling one of a session leader without any: then Ctrl-C typed works.
 ON_TERMINAL = """import os, sys
 tty = os.open(sys.argv[1], os.O_RDWR)

@@ -153,7 +153,7 @@ def events(arena: Arena) -> None:
         arena.start(use_event, event, page)
         before = page[1]
         event.set()
-        took_s = arena.wait_until(lambda b=before: page[1] != b, "set() wakes nobody", 5)
+        took_s = arena.wait_until(lambda b=before: page[1] != b, "set() wakes nobody")
         arena.most("longest wait, s", took_s)
         arena.alive(waiter, "the waiter")
         if arena.enough:
