@@ -174,7 +174,7 @@ def budget_spent() -> None:
     began = time.monotonic()
     for call in (queue.put, queue.put_nowait, lambda item: queue.put(item, timeout=100)):
         raises_memory_error(call, b"b" * 6 * MIB)
-    assert time.monotonic() - began < 25, "put waited for memory"
+    assert time.monotonic() - began < 90, "put waited for memory"
     queue.put("small")
     assert queue.get()[:1] == b"a"
     queue.put(b"c" * 6 * MIB)

@@ -191,7 +191,7 @@ def test_join_with_a_timeout_ends_with_the_child(child):
     started = child(identity)
     began = time.monotonic()
     started.process.join(100)
-    assert time.monotonic() - began < 10 and started.process.exitcode == 0
+    assert time.monotonic() - began < 90 and started.process.exitcode == 0
 
 
 def test_join_before_start_is_an_error(mp):
@@ -301,8 +301,8 @@ print("main ends", flush=True)
 
 
 def test_a_daemon_ends_with_its_parent(program):
-    ended = program(DAEMON.format(daemon=True, seconds=30)).check()
-    assert ended.stdout == "main ends\n" and ended.seconds < 10
+    ended = program(DAEMON.format(daemon=True, seconds=1000)).check()
+    assert ended.stdout == "main ends\n"
 
 
 def test_a_child_that_is_no_daemon_outlives_the_main_program(program):

@@ -25,9 +25,9 @@ def test_condition_times_out(mp):
     with condition:
         for timeout, least in ((0, 0), (-1, 0), (SHORT_S, SHORT_S)):
             result, took = elapsed(condition.wait, timeout)
-            assert result is False and least - 0.001 <= took < least + 1
+            assert result is False and least - 0.001 <= took < least + LONG_S
         result, took = elapsed(condition.wait_for, lambda: 0, SHORT_S)
-        assert result == 0 and SHORT_S - 0.001 <= took < SHORT_S + 1
+        assert result == 0 and SHORT_S - 0.001 <= took < SHORT_S + LONG_S
         with pytest.raises(TypeError):
             condition.wait("x")
         assert condition._lock._semlock._is_mine()
@@ -117,8 +117,8 @@ def test_wait_for_goes_on_until_it_is_true(mp):
 
 def test_interrupt_ends_a_wait_with_the_lock_held(mp, condition):
     with condition:
-        assert interrupted(condition.wait) < 1
-        assert interrupted(condition.wait, LONG_S) < 1
+        assert interrupted(condition.wait) < LONG_S / 2
+        assert interrupted(condition.wait, LONG_S) < LONG_S / 2
         assert condition._lock._semlock._is_mine()
     assert repr(condition).endswith(", 0)>")
 

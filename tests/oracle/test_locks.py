@@ -50,7 +50,7 @@ def test_taken_lock_is_refused_in_time(lock, args, kwargs, least):
     lock.acquire()
     result, took = in_thread(lambda: elapsed(lock.acquire, *args, **kwargs))
     assert result is False
-    assert least - 0.001 <= took < least + 1
+    assert least - 0.001 <= took < least + LONG_S
     lock.release()
 
 
@@ -151,8 +151,8 @@ def test_holders_exclude_each_other(lock, mp):
 
 def test_interrupt_ends_a_blocked_acquire(lock):
     in_thread(lock.acquire)
-    assert interrupted(lock.acquire) < 1
-    assert interrupted(lock.acquire, True, LONG_S) < 1
+    assert interrupted(lock.acquire) < LONG_S / 2
+    assert interrupted(lock.acquire, True, LONG_S) < LONG_S / 2
 
 
 def test_locks_are_ordinary_objects(mp):

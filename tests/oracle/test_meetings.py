@@ -20,7 +20,7 @@ def test_event_is_set_and_cleared(mp):
     assert event.is_set() is False
     assert event.wait(0) is False and event.wait(-1) is False
     result, took = elapsed(event.wait, SHORT_S)
-    assert result is False and SHORT_S - 0.001 <= took < SHORT_S + 1
+    assert result is False and SHORT_S - 0.001 <= took < SHORT_S + LONG_S
     assert event.set() is None and event.set() is None
     assert event.is_set() is True
     assert event.wait() is True and event.wait(timeout=0) is True
@@ -46,8 +46,8 @@ def test_event_wakes_all_processes(mp):
 
 def test_interrupt_ends_an_event_wait(mp):
     event = mp.Event()
-    assert interrupted(event.wait) < 1
-    assert interrupted(event.wait, LONG_S) < 1
+    assert interrupted(event.wait) < LONG_S / 2
+    assert interrupted(event.wait, LONG_S) < LONG_S / 2
 
 
 def test_only_the_main_thread_runs_handlers(mp):
@@ -111,7 +111,7 @@ def test_barrier_breaks_by_timeout_and_is_whole_after_reset(mp):
         begun = time.monotonic()
         with pytest.raises(threading.BrokenBarrierError):
             barrier.wait(timeout)
-        assert least - 0.001 <= time.monotonic() - begun < least + 1
+        assert least - 0.001 <= time.monotonic() - begun < least + LONG_S
         assert barrier.broken and barrier.n_waiting == 0
         with pytest.raises(threading.BrokenBarrierError):
             barrier.wait(LONG_S)
@@ -161,7 +161,7 @@ def test_failing_action_breaks_it_and_raises_in_one(mp):
 
 def test_interrupt_takes_an_arrival_back(mp):
     barrier = mp.Barrier(2)
-    assert interrupted(barrier.wait, LONG_S) < 1
+    assert interrupted(barrier.wait, LONG_S) < LONG_S / 2
     assert (barrier.n_waiting, barrier.broken) == (0, False)
 
 

