@@ -61,7 +61,7 @@ def stall(thread: int, seconds: float) -> bool:
             trace(DETACH, thread)
         except ProcessLookupError:  # killed where it stood: its parent hears of it when its tracer has
             os.waitpid(thread, WALL)
-    except (ProcessLookupError, ChildProcessError):
+    except (ProcessLookupError, ChildProcessError, PermissionError):  # the last: of one that is ending
         return False
     return True
 
