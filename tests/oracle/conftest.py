@@ -11,3 +11,9 @@ def blocked(mp):
     """A living child that waits for ever."""
     with blocked_child(mp) as process:
         yield process
+
+
+@pytest.fixture(params=["Queue", "JoinableQueue"])
+def make_queue(request, mp):
+    """Makes a queue, of either kind that has a size."""
+    return getattr(mp, request.param)
