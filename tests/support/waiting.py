@@ -33,3 +33,8 @@ def wait_until(fact: Callable[[], object]) -> None:
     while not fact():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.001)
+
+
+def asleep(condition: object) -> int:
+    """How many wait on it, as a condition's repr says."""
+    return int(repr(condition).rpartition(", ")[2].rstrip(")>"))

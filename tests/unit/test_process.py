@@ -27,16 +27,6 @@ def context_of(method):
     return cmp.get_context(method)
 
 
-@pytest.fixture
-def blocked():
-    process = cmp.Process(target=signal.pause)
-    process.start()
-    yield process
-    if not process._closed:
-        process.kill()
-        process.join()
-
-
 def descriptors():
     """The open ones, but for that of the listing."""
     return {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
