@@ -67,8 +67,9 @@ valgrind:  ## the C layers' tests under valgrind, those that do without its gaps
 
 # The extension itself under AddressSanitizer and UBSan (gcc), running the tests in the interpreter. Two tests are left
 # out: the sanitizer's own memory does not fit into their limits, or hides what they measure.
-ASAN_UNIT = codec codec_buffers codec_hostile lock_costs lock_deaths locks manager pool pool_closing pool_deaths \
-    pool_results process queue queue_batches queue_deaths queue_seams
+ASAN_UNIT = codec codec_buffers codec_globals codec_hostile codec_identity codec_reducers lock_costs lock_deaths locks \
+    manager pool pool_closing pool_deaths pool_results process process_births queue queue_batches queue_deaths \
+    queue_seams sentinels
 ASAN_TESTS ?= $(ASAN_UNIT:%=tests/unit/test_%.py) tests/limits/test_objects.py
 ASAN_OUT = build/asan-py
 asan-py: $(VENV)/.ready  ## the extension under AddressSanitizer and UBSan: make asan-py ASAN_TESTS=tests/oracle

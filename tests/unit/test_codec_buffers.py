@@ -13,6 +13,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
+from support.codec import travel
 
 import cmp
 from cmp._core import _decode, _encode
@@ -29,10 +30,6 @@ class Holder:
     def __reduce_ex__(self, protocol):
         assert protocol == 5
         return (Holder, (pickle.PickleBuffer(self.content),))
-
-
-def travel(value):
-    return _decode(_encode(value))
 
 
 def mapped_kib() -> int:

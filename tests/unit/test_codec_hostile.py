@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 
 import pytest
+from support.codec import MARK
 from support.graphs import Plain, graph
 
 from cmp._core import _decode, _encode
@@ -42,7 +43,6 @@ from cmp._core import _decode, _encode
     PICKLE,
     INSTANCE,
 ) = range(1, 29)
-MARK = 0x80
 PLAIN_CLASS = _encode(Plain(1))[: 2 + 1 + 14 + 1 + 5]  # an instance, up to its attributes
 HUGE = [254, 2**16, 2**31, 2**32 - 1, 2**32, 2**40, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
 

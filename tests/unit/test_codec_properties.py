@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
-
 import pytest
-from support.graphs import difference, graph
+from support.codec import same_as_pickle
+from support.graphs import graph
 
 from cmp._core import _decode, _encode
 
@@ -33,14 +32,6 @@ plain = st.recursive(
     ),
     max_leaves=40,
 )
-
-
-def travel(value):
-    return _decode(_encode(value))
-
-
-def same_as_pickle(value):
-    assert difference(travel(value), pickle.loads(pickle.dumps(value, 5))) is None
 
 
 @settings

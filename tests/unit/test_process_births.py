@@ -1,0 +1,199 @@
+"""Children as they are born: what travels to them, what fails, and signals and threads meanwhile."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import connection, reduction
+
+import pytest
+from support import alone
+from support.places import child_environment
+
+import cmp
+
+# ---- spawned children ----
+
+
+def travelled(method, *objects):
+    """What arrives in a child and what the child says of it."""
+    here, there = connection.Pipe()
+    with here, there:
+        process = cmp.get_context(method).Process(target=say, args=(there, *objects))
+        process.start()
+        answer = here.recv()
+        process.join()
+        assert process.exitcode == 0
+        process.close()
+        return answer
+
+
+class Descriptor:
+    def __init__(self, fd):
+        self.fd = fd
+
+    def __reduce__(self):
+        return opened, (reduction.DupFd(self.fd),)
+
+
+def opened(dup):
+    return Descriptor(dup.detach())
+
+
+def say(conn, *objects):
+    inodes = {os.fstat(o.fd).st_ino for o in objects}
+    conn.send((len({o.fd for o in objects}), len(inodes), [os.get_inheritable(o.fd) for o in objects]))
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_descriptor_that_objects_share_travels_once_and_is_not_handed_on(method):
+    fd = os.memfd_create("test")
+    try:
+        assert travelled(method, *[Descriptor(fd) for _ in range(3)]) == (3, 1, [False] * 3)
+    finally:
+        os.close(fd)
+
+
+class Custom(cmp.get_context("spawn").Process):
+    def __init__(self, conn, extra):
+        super().__init__(name="custom")
+        self.conn, self.extra = conn, extra
+
+    def run(self):
+        self.conn.send((self.extra, self.name, type(self.name) is str, vars(self).get("_popen")))
+
+
+def test_a_subclass_travels_with_its_attributes():
+    here, there = connection.Pipe()
+    with here, there:
+        process = Custom(there, [1, 2])
+        process.start()
+        assert here.recv() == ([1, 2], "custom", True, None)
+        process.join()
+    assert type(process.name) is str
+    process.close()
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_launch_that_fails_leaves_the_process_unstarted(method):
+    process = cmp.get_context(method).Process(target=lambda: None)
+    with pytest.raises(Exception, match="pickle|local object"):
+        process.start()
+    assert process.pid is None
+    assert type(process.name) is str
+    assert process not in cmp.active_children()
+
+
+# ---- signals and threads meanwhile ----
+
+
+STARTS_AMONG_FLUSHES = """
+import cmp, fcntl, os, sys, threading, time
+end, start = os.pipe()
+fcntl.fcntl(start, fcntl.F_SETPIPE_SZ, 4096)
+os.set_blocking(start, False)
+while True:
+    try:
+        os.write(start, b".")
+    except BlockingIOError:
+        break
+os.set_blocking(start, True)
+sys.stdout = open(start, "w")
+sys.stdout.write("pending")
+
+def run(process):
+    process.start()
+    process.join()
+
+def sleeps(thread):
+    with open(f"/proc/self/task/{thread.native_id}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] == "S"
+
+threads = [threading.Thread(target=run, args=(cmp.Process(),), daemon=True) for _ in range(3)]
+for thread in threads:
+    thread.start()
+while not all(map(sleeps, threads)):
+    time.sleep(0.01)
+threading.Thread(target=lambda: [os.read(end, 4096) for _ in iter(int, 1)], daemon=True).start()
+for thread in threads:
+    thread.join(100)
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+
+
+def test_threads_that_start_processes_while_stdout_is_full_leave_no_child_behind_its_lock():
+    """One thread's flush waits in write(), the others' for the stream's lock, and whoever goes on forks."""
+    program = [sys.executable, "-c", STARTS_AMONG_FLUSHES]
+    assert subprocess.run(program, timeout=150, env=child_environment()).returncode == 0
+
+
+def hears_what_came_at_its_birth() -> None:
+    """A C handler of the fork's sends the child a signal before its interpreter is ready."""
+    libc = ctypes.CDLL(None)
+    at_birth = ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert libc.__register_atfork(None, None, at_birth, None) == 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    process = cmp.Process(target=time.sleep, args=(60,))
+    process.start()
+    process.join(100)
+    assert process.exitcode == 7
+    masks = cmp.Queue()
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    process = cmp.Process(target=lambda: masks.put(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+    process.start()
+    assert masks.get(timeout=100) == signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+    process.join()
+
+
+def test_signal_that_comes_while_a_child_is_born_is_not_lost():
+    alone.run(hears_what_came_at_its_birth)
+
+
+# A C function for a hook: no Python code of the hook's runs in which the handler could.
+INTERRUPTED = """
+import ctypes, functools, os, signal, sys
+import cmp
+
+class Interrupt(Exception): pass
+
+def interrupt(number, frame): raise Interrupt("here")
+
+signal.signal(signal.SIGUSR1, interrupt)
+reader, writer = os.pipe()
+
+def work():
+    os.read(reader, 1)
+    print("ran", flush=True)
+
+process = (cmp if sys.argv[2] == "default" else cmp.get_context("fork")).Process(target=work)
+me = os.getpid()
+os.register_at_fork(**{sys.argv[1]: functools.partial(ctypes.CDLL(None)["raise"], int(signal.SIGUSR1))})
+try:
+    process.start()
+except Interrupt:
+    print("interrupted", "parent" if os.getpid() == me else "child", process in cmp.active_children())
+os.write(writer, b"x")
+process.join()
+print("exit code", process.exitcode, flush=True)
+"""
+
+
+@pytest.mark.parametrize("context", ["default", "fork"])
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("after_in_parent", ["ran", "interrupted parent True", "exit code 0"]),
+        ("after_in_child", ["exit code 1"]),
+    ],
+)
+def test_a_signal_right_after_the_fork_leaves_parent_and_child_where_they_are(where, expected, context):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, where, context],
+        capture_output=True, text=True, timeout=150, env=child_environment(),
+    )  # fmt: skip
+    assert sorted(done.stdout.splitlines()) == sorted(expected), done.stderr
+    assert ("Interrupt: here" in done.stderr) == (where == "after_in_child")
