@@ -1,3 +1,4 @@
+/* Blocks that are taken, filled and given back, by one and by many. */
 #include "block_fixture.h"
 
 #include "shm/block.h"

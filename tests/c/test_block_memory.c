@@ -1,3 +1,4 @@
+/* What blocks cost: memory that goes back, the budget, and what is left where there is no room to grow. */
 #include "block_fixture.h"
 
 #include "os/clock.h"

@@ -1,3 +1,4 @@
+/* Blocks after a death: headers and lists set by hand, and what a sweep frees of what the dead held. */
 #include "block_fixture.h"
 
 #include "shm/block.h"

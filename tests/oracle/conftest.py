@@ -17,3 +17,9 @@ def blocked(mp):
 def make_queue(request, mp):
     """Makes a queue, of either kind that has a size."""
     return getattr(mp, request.param)
+
+
+@pytest.fixture
+def manager(mp):
+    with mp.Manager() as manager:
+        yield manager

@@ -1,40 +1,18 @@
-"""Manager() as the standard library has it; each test runs on both."""
+"""Manager() as the standard library has it: its queues, its end, what it serves; each test runs on both."""
 
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import pickle
 import queue as threads_queue
 import signal
-import sys
 import threading
 import time
 
 import pytest
-
-LONG_S = 20
-
-
-@pytest.fixture
-def manager(mp):
-    with mp.Manager() as manager:
-        yield manager
-
-
-def run(mp, target, *args):
-    """What a child process makes of target(*args)."""
-    ours, theirs = mp.Pipe(duplex=False)
-    process = mp.Process(target=lambda: theirs.send(target(*args)))
-    process.start()
-    theirs.close()
-    try:
-        return ours.recv() if ours.poll(LONG_S) else pytest.fail("the child does not answer")
-    finally:
-        process.join(LONG_S)
-        ours.close()
-
+from support.children import in_child
+from support.waiting import LONG_S
 
 # --- the queue ---
 
@@ -96,7 +74,7 @@ def test_task_done_counts_and_join_waits_for_it(manager):
 
 def test_a_forked_child_puts_what_its_parent_gets(mp, manager):
     queue = manager.Queue()
-    run(mp, queue.put, {"pid": 1})
+    in_child(mp, queue.put, {"pid": 1})
     assert queue.get(timeout=LONG_S) == {"pid": 1}
 
 
@@ -115,22 +93,6 @@ def test_a_process_forked_before_the_manager_can_use_its_queue(mp):
         process.join(LONG_S)
     ours.close()
     theirs.close()
-
-
-@pytest.mark.parametrize("kind", ["Lock", "RLock", "Condition"])
-@pytest.mark.parametrize("address", [None, ("127.0.0.1", 0)])
-def test_proxy_of_a_lock_says_whether_it_is_taken(mp, kind, address):
-    if mp is multiprocessing and sys.version_info < (3, 14):
-        pytest.skip("the standard library's proxies have locked() from 3.14 on")
-    manager = mp.managers.SyncManager(address=address)
-    manager.start()
-    with manager:
-        lock = getattr(manager, kind)()
-        assert lock.locked() is False
-        lock.acquire()
-        assert lock.locked() is True
-        lock.release()
-        assert lock.locked() is False
 
 
 def put_in(queue, what):
@@ -246,136 +208,6 @@ def test_after_a_kill_calls_fail_as_on_a_refused_connection(mp):
     manager.shutdown()
 
 
-# --- locks and their like ---
-
-
-def test_any_client_may_release_a_lock(mp, manager):
-    lock = manager.Lock()
-    assert lock.acquire()
-    run(mp, lock.release)
-    assert lock.acquire(False)
-    assert not lock.acquire(True, 0.01)
-    lock.release()
-    with pytest.raises(RuntimeError, match="release unlocked lock"):
-        lock.release()
-
-
-def test_a_lock_excludes_other_processes(mp, manager):
-    lock = manager.Lock()
-    with lock:
-        assert run(mp, lock.acquire, False) is False
-    assert run(mp, lock.acquire, False) is True
-
-
-def test_locks_take_the_timeouts_that_threading_takes(mp, manager):
-    for lock in (manager.Lock(), manager.RLock(), manager.Condition()):
-        assert lock.acquire(True, -1) is True
-        assert run(mp, lock.acquire, True, 0.01) is False
-        lock.release()
-        with pytest.raises(ValueError, match="can't specify a timeout for a non-blocking call"):
-            lock.acquire(False, 5)
-        with pytest.raises(ValueError, match="timeout value must be"):
-            lock.acquire(True, -5)
-    for semaphore in (manager.Semaphore(1), manager.BoundedSemaphore(1)):
-        assert semaphore.acquire(True, 5) is True
-        assert semaphore.acquire(True, -1) is False
-        with pytest.raises(ValueError, match="can't specify timeout for non-blocking acquire"):
-            semaphore.acquire(False, 5)
-
-
-def test_minus_one_waits_until_another_process_lets_go(mp, manager):
-    lock, taken = manager.Lock(), manager.Event()
-    assert lock.acquire()
-    other = mp.Process(target=lambda: (taken.set(), lock.acquire(True, -1), lock.release()))
-    other.start()
-    assert taken.wait(LONG_S)
-    other.join(0.1)  # it comes to its wait meanwhile, which it must not end by itself
-    lock.release()
-    other.join(LONG_S)
-    assert other.exitcode == 0
-
-
-def test_a_condition_that_is_not_held_raises_what_threadings_does(manager):
-    for condition in (manager.Condition(), manager.Condition(manager.Lock())):
-        with pytest.raises(RuntimeError, match="cannot notify on un-acquired lock"):
-            condition.notify()
-        with pytest.raises(RuntimeError, match="cannot notify on un-acquired lock"):
-            condition.notify_all()
-        with pytest.raises(RuntimeError, match="cannot wait on un-acquired lock"):
-            condition.wait(1)
-        with pytest.raises(RuntimeError, match="cannot wait on un-acquired lock"):
-            condition.wait_for(bool, 1)
-        with pytest.raises(RuntimeError, match="release un"):
-            condition.release()
-
-
-def test_an_rlock_is_taken_again_by_its_thread_only(mp, manager):
-    lock = manager.RLock()
-    assert lock.acquire() and lock.acquire()
-    assert run(mp, lock.acquire, False) is False
-    lock.release()
-    lock.release()
-    with pytest.raises(RuntimeError, match="cannot release un-acquired lock"):
-        lock.release()
-
-
-def test_a_bounded_semaphore_refuses_to_be_released_too_often(manager):
-    semaphore = manager.BoundedSemaphore(1)
-    assert semaphore.acquire()
-    assert not semaphore.acquire(False)
-    semaphore.release()
-    with pytest.raises(ValueError, match="Semaphore released too many times"):
-        semaphore.release()
-
-
-def test_an_event_wakes_a_child(mp, manager):
-    event = manager.Event()
-    thread = threading.Timer(0.05, event.set)
-    thread.start()
-    assert run(mp, event.wait, LONG_S) is True
-    thread.join()
-    event.clear()
-    assert not event.is_set()
-
-
-def test_a_condition_over_a_managed_lock_shares_it(mp, manager):
-    lock = manager.Lock()
-    condition = manager.Condition(lock)
-    with condition:
-        assert not lock.acquire(False)
-        assert not condition.wait(0.01)
-    assert lock.acquire(False)
-    lock.release()
-
-
-def test_a_condition_passes_news_between_processes(mp, manager):
-    condition, news = manager.Condition(), manager.list()
-
-    def tell():
-        with condition:
-            news.append(1)
-            condition.notify_all()
-
-    with condition:
-        process = mp.Process(target=tell)
-        process.start()
-        assert condition.wait_for(lambda: len(news) == 1, LONG_S)
-    process.join(LONG_S)
-
-
-def test_a_barrier_lets_a_child_and_its_parent_pass(mp, manager):
-    barrier = manager.Barrier(2)
-    assert (barrier.parties, barrier.n_waiting, barrier.broken) == (2, 0, False)
-    process = mp.Process(target=barrier.wait)
-    process.start()
-    assert barrier.wait(LONG_S) in (0, 1)
-    process.join(LONG_S)
-    barrier.abort()
-    assert barrier.broken
-    with pytest.raises(threading.BrokenBarrierError):
-        barrier.wait()
-
-
 # --- what the manager itself serves ---
 
 
@@ -425,7 +257,7 @@ def test_a_manager_with_a_tcp_address_serves_a_queue(mp):
     with managers.SyncManager(("127.0.0.1", 0), authkey=b"k") as manager:
         queue = manager.Queue()
         queue.put(1)
-        assert run(mp, queue.get) == 1
+        assert in_child(mp, queue.get) == 1
         assert queue.empty()
 
 

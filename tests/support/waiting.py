@@ -38,3 +38,12 @@ def wait_until(fact: Callable[[], object]) -> None:
 def asleep(condition: object) -> int:
     """How many wait on it, as a condition's repr says."""
     return int(repr(condition).rpartition(", ")[2].rstrip(")>"))
+
+
+def state_of(pid: int) -> str:
+    """As the kernel calls it: R, S, T, Z ...; X of who is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "X"

@@ -12,25 +12,13 @@ import threading
 import time
 
 import pytest
+from support.waiting import LONG_S, state_of, wait_until
 
 import cmp
 
-LONG_S = 20
-
 
 def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(fact) -> None:
-    deadline = time.monotonic() + LONG_S
-    while not fact():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
+    return state_of(pid) not in "ZX"
 
 
 PARENT = """

@@ -19,18 +19,10 @@ from multiprocessing.managers import dispatch
 from pathlib import Path
 
 import pytest
+from support.waiting import LONG_S, wait_until
 
 import cmp
 import cmp.server
-
-LONG_S = 20
-
-
-def wait_until(fact) -> None:
-    deadline = time.monotonic() + LONG_S
-    while not fact():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
 
 
 def stranger(manager) -> socket.socket:
