@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import inspect
 import os
-import socket
-import struct
 from functools import partial
-from multiprocessing import connection
 from multiprocessing import process as _process
 from types import SimpleNamespace
 
-from . import _core
+from . import _core, clients
 from .context import _default_context
 from .kin import theirs
 from .managed import ManagedBoundedSemaphore, ManagedCondition, ManagedLock, ManagedRLock, ManagedSemaphore
@@ -35,26 +32,13 @@ _names = vars(_stdlib).items()
 globals().update((n, v) for n, v in _names if getattr(v, "__module__", None) == _stdlib.__name__ and n not in globals())
 __getattr__ = namesake("managers")
 
+# Managers and proxies look up here how they connect, the standard library's own among them.
+_listener, _ = _stdlib.listener_client["pickle"]
+_stdlib.listener_client["pickle"] = _listener, clients.client
+
 # ---- the end of a manager ----
 
 _TAKES_A_TIMEOUT = "shutdown_timeout" in inspect.signature(_stdlib.BaseManager._finalize_manager).parameters
-
-
-def _client_in_time(seconds: float, address, authkey):
-    """connection.Client, whose every step raises after so long."""
-    with socket.socket(getattr(socket, connection.address_type(address))) as sock:
-        limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6) or 1)  # 0 and 0 would be no limit
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        sock.connect(address)
-        conn = connection.Connection(sock.detach())
-    try:
-        connection.answer_challenge(conn, authkey)
-        connection.deliver_challenge(conn, authkey)
-    except BaseException:
-        conn.close()
-        raise
-    return conn
 
 
 def _remove_folder_of_killed(address) -> None:
@@ -112,8 +96,8 @@ class BaseManager(_stdlib.BaseManager):
     @staticmethod
     def _finalize_manager(process, address, authkey, state, _Client, shutdown_timeout=1.0):
         """The stdlib's, which does not wait for a manager that stands still, and ends it whatever it does."""
-        if _Client is connection.Client:
-            _Client = partial(_client_in_time, shutdown_timeout)
+        if _Client is clients.client:
+            _Client = partial(clients.client_in_time, shutdown_timeout)
         limit = (shutdown_timeout,) if _TAKES_A_TIMEOUT else ()
         try:
             _stdlib.BaseManager._finalize_manager(process, address, authkey, state, _Client, *limit)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import socket
+import struct
 import tempfile
 import threading
 from multiprocessing import process
@@ -13,6 +16,8 @@ import pytest
 from support.waiting import LONG_S, state_of, wait_until
 
 import cmp
+import cmp.clients
+from cmp.managers import ListProxy, SyncManager, Token
 
 
 @pytest.fixture
@@ -129,3 +134,47 @@ def test_a_killed_manager_leaves_no_folder_after_its_shutdown(folders):
         os.kill(manager._process.pid, signal.SIGKILL)
         manager._process.join(LONG_S)
     assert folders() == []
+
+
+# ---- a connection whose other half is forgotten ----
+
+ATTACH_FILTER = 26
+# Lets through what has no ACK: load the byte of flags; if ACK is among them, drop; pass.
+ONLY_BEGINNINGS = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x10, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFF)
+
+
+def is_connected_to(port: int) -> bool:
+    """Somebody believes so."""
+    with open("/proc/net/tcp") as table:
+        return any(f":{port:04X} 01 " in line[20:] for line in table)
+
+
+@pytest.fixture
+def forgetful():
+    """The address of a listener that goes while a connection comes about, so that only the client believes in it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    program = ctypes.create_string_buffer(ONLY_BEGINNINGS)
+    listener.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(program)))
+    address = listener.getsockname()
+
+    def go():
+        wait_until(lambda: is_connected_to(address[1]))
+        listener.close()
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    yield address
+    thread.join()
+
+
+def test_client_whose_manager_is_gone_without_a_word_is_told(forgetful, monkeypatch):
+    monkeypatch.setattr(cmp.clients, "IDLE_S", 1)
+    with pytest.raises(ConnectionResetError):
+        SyncManager(forgetful, b"key").connect()
+
+
+def test_proxy_whose_manager_is_gone_without_a_word_is_told(forgetful, monkeypatch):
+    monkeypatch.setattr(cmp.clients, "IDLE_S", 1)
+    token = Token("list", forgetful, "1")
+    with pytest.raises(ConnectionResetError):
+        ListProxy(token, "pickle", authkey=b"key")
