@@ -143,7 +143,7 @@ def copies_a_folder(run: Run) -> None:
     "001-processes",
     Source("001", 11, 53),
     "processes",
-    until=(r"second later\r?\n(.|\n)*second later\r?\n(.|\n)*-test1-",),
+    until=(r"second later(.|\n)*second later(.|\n)*-test1-",),
 )
 def joins_with_a_timeout(run: Run) -> None:
     cores = re.match(r"cpu_count=[1-9]\d*\n", run.ended.stdout)[0].strip()
