@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterable
 from multiprocessing import connection
 
+__all__ = ["client", "client_in_time"]
+
 # A peer that has gone without a word: its machine has, or it ended while the connection came about (Linux can then
 # forget the listener's half of one that the other side believes in). It is asked for a sign of life after so many
 # seconds of silence, and given up when so many questions have found no answer. Who is stopped or busy still answers:
