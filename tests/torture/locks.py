@@ -67,6 +67,7 @@ def holders(arena: Arena, pick=pick_lock) -> None:
         before = page[COUNT]
         took_s = arena.wait_until(lambda b=before: page[COUNT] != b, "nobody gets the lock")
         arena.most("longest take-over, s", took_s)
+        assert took_s < 1.0, f"the lock was taken over only after {took_s:.2f} s"
         another()
         if arena.enough:
             break

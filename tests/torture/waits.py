@@ -110,6 +110,7 @@ def conditions(arena: Arena) -> None:
         before = page[TAKEN]
         took_s = arena.wait_until(lambda b=before: page[TAKEN] != b, "no waiter is woken")
         arena.most("longest wait, s", took_s)
+        assert took_s < 2, f"woken only after {took_s:.2f} s"
         arena.start(await_items, condition, page)
         if arena.enough:
             break
