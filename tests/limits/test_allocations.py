@@ -108,6 +108,14 @@ def terminate(pool) -> Iterator[Callable]:
     pool.join()
 
 
+def join(pool) -> Iterator[Callable]:
+    """While its helper threads are about to end, which are waited for, too."""
+    pool.apply_async(abs, (-1,), callback=abs).wait()
+    pool.close()
+    yield pool.join
+    pool.join()
+
+
 def play_once(play: Callable, number: int, how_many: int) -> None:
     with cmp.Pool(2) as pool:
         assert pool.map(abs, range(4)) == [0, 1, 2, 3]
@@ -121,7 +129,7 @@ def play_once(play: Callable, number: int, how_many: int) -> None:
         finally:
             _testcapi.remove_mem_hooks()
         assert next(work, None) is None
-        if play not in (terminate, lose_a_worker):
+        if play not in (terminate, lose_a_worker, join):
             assert pool.map(abs, range(4)) == [0, 1, 2, 3]
             pool.close()
             pool.join()
@@ -133,7 +141,7 @@ def fail_one_after_the_other(name: str, how_many: int, step: int) -> None:
             play_once(globals()[name], number, how_many)
 
 
-WORKS = [apply, apply_async, map_, imap, imap_unordered, lose_a_worker, terminate]
+WORKS = [apply, apply_async, map_, imap, imap_unordered, lose_a_worker, terminate, join]
 
 
 @pytest.mark.timeout(240)

@@ -43,10 +43,7 @@ int cmpy_books_cleanup(struct cmpy_state *state)
     PyObject *children = cmpy_books_get(state, state->str._children);
     if (children == NULL) return -1;
     if (PySet_Check(children) && PySet_GET_SIZE(children) == 0) return 0;
-    PyObject *cleanup = PyDict_GetItemString(state->process_globals, "_cleanup");
-    PyObject *result = cleanup == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(cleanup);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
+    return cmpy_stdlib_call(state->process_globals, "_cleanup");
 }
 
 int cmpy_stdlib_fetch(const struct cmpy_stdlib_name *wanted, size_t count)
@@ -62,16 +59,21 @@ int cmpy_stdlib_fetch(const struct cmpy_stdlib_name *wanted, size_t count)
     return 0;
 }
 
+PyObject *cmpy_stdlib_get(PyObject *globals, const char *name)
+{
+    PyObject *key = PyUnicode_FromString(name);
+    PyObject *value = key == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(globals, key));
+    Py_XDECREF(key);
+    if (value == NULL && !PyErr_Occurred())
+        PyErr_Format(PyExc_RuntimeError, "multiprocessing needs %s, which this Python lacks", name);
+    return value;
+}
+
 int cmpy_stdlib_call(PyObject *globals, const char *name)
 {
-    PyObject *function = PyDict_GetItemString(globals, name); /* borrowed */
-    if (function == NULL) {
-        PyErr_Format(PyExc_RuntimeError, "multiprocessing needs %s, which this Python lacks", name);
-        return -1;
-    }
-    Py_INCREF(function);
-    PyObject *result = PyObject_CallNoArgs(function);
-    Py_DECREF(function);
+    PyObject *function = cmpy_stdlib_get(globals, name);
+    PyObject *result = function == NULL ? NULL : PyObject_CallNoArgs(function);
+    Py_XDECREF(function);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }

@@ -27,8 +27,10 @@ struct cmpy_stdlib_name {
 
 /* Imports what is not in its place yet. -1 with an exception leaves those that were found in theirs. */
 int cmpy_stdlib_fetch(const struct cmpy_stdlib_name *wanted, size_t count);
-/* Calls a function without arguments that the stdlib's multiprocessing.util or threading must have. -1 with what it
- * raised. */
+/* What multiprocessing or threading must have, a new reference. NULL with RuntimeError where it is missing, or with
+ * MemoryError. */
+PyObject *cmpy_stdlib_get(PyObject *globals, const char *name);
+/* Calls such a function without arguments. -1 with what it raised. */
 int cmpy_stdlib_call(PyObject *globals, const char *name);
 
 #endif

@@ -18,10 +18,11 @@ static int info(struct cmpy_state *state, const char *text)
 {
     PyObject *logger = PyDict_GetItem(state->util_globals, state->str._logger);
     if (logger == NULL || logger == Py_None) return 0;
-    PyObject *function = PyDict_GetItemString(state->util_globals, "info");
+    PyObject *function = cmpy_stdlib_get(state->util_globals, "info");
     PyObject *result = function == NULL ? NULL : PyObject_CallFunction(function, "s", text);
+    Py_XDECREF(function);
     Py_XDECREF(result);
-    return result == NULL && PyErr_Occurred() ? -1 : 0;
+    return result == NULL ? -1 : 0;
 }
 
 /* ---- running it ---- */
@@ -162,7 +163,7 @@ static int leave(struct cmpy_state *state, PyObject *exitcode)
  * where it is the stdlib's own. */
 static PyObject *foreign_bootstrap(struct cmpy_state *state)
 {
-    PyObject *base = PyDict_GetItemString(state->process_globals, "BaseProcess"); /* borrowed */
+    PyObject *base = cmpy_books_get(state, state->str.BaseProcess);
     PyObject *method = base == NULL ? NULL : PyObject_GetAttr(base, state->str._bootstrap);
     if (method == NULL) PyErr_Clear();
     else if (PyFunction_Check(method) && PyFunction_GET_GLOBALS(method) == state->process_globals) Py_CLEAR(method);

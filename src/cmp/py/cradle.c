@@ -146,13 +146,13 @@ int cmpy_become_forked(struct cmpy_state *state, PyObject *process)
 int cmpy_become_spawned(struct cmpy_state *state, PyObject *process, PyObject *sentinel)
 {
     PyObject *old = Py_XNewRef(PyDict_GetItem(state->process_globals, state->str._current_process));
-    PyObject *class = PyDict_GetItemString(state->process_globals, "_ParentProcess"); /* borrowed */
-    PyObject *name = PyObject_GetAttr(process, state->str._parent_name);
-    PyObject *pid = PyObject_GetAttr(process, state->str._parent_pid);
+    PyObject *class = cmpy_stdlib_get(state->process_globals, "_ParentProcess");
+    PyObject *name = class == NULL ? NULL : PyObject_GetAttr(process, state->str._parent_name);
+    PyObject *pid = name == NULL ? NULL : PyObject_GetAttr(process, state->str._parent_pid);
     PyObject *parent = NULL, *done = NULL;
     int code = -1;
     cmp_sigmask_open();
-    if (class == NULL || name == NULL || pid == NULL) goto out;
+    if (pid == NULL) goto out;
     if (cmpy_lifeline_take_if_wanted(state, process, pid, sentinel) < 0) goto out;
     parent = PyObject_CallFunctionObjArgs(class, name, pid, sentinel, NULL);
     if (parent == NULL || cmpy_cradle_make(state, process) < 0) goto out;
@@ -164,6 +164,7 @@ out:
     Py_XDECREF(parent);
     Py_XDECREF(pid);
     Py_XDECREF(name);
+    Py_XDECREF(class);
     Py_XDECREF(old);
     return code;
 }

@@ -2,15 +2,17 @@
 
 #include "os/forkepoch.h"
 #include "os/sigmask.h"
+#include "py/books.h"
 
 #include <stdio.h>
 
 /* The code of the stdlib's Popen._launch, or NULL without an exception. */
 static PyObject *launch_code(PyObject *popen_fork)
 {
-    PyObject *class = PyDict_GetItemString(popen_fork, "Popen"); /* borrowed */
+    PyObject *class = cmpy_stdlib_get(popen_fork, "Popen");
     PyObject *launch = class == NULL ? NULL : PyObject_GetAttrString(class, "_launch");
     PyObject *code = launch == NULL ? NULL : PyObject_GetAttrString(launch, "__code__");
+    Py_XDECREF(class);
     Py_XDECREF(launch);
     PyErr_Clear();
     return code;
@@ -52,10 +54,12 @@ static _Thread_local pid_t forked;
 
 static PyObject *fork_and_note(PyObject *popen_fork, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *os = PyDict_GetItemString(popen_fork, "os"); /* borrowed */
-    if (os == NULL) return PyErr_Format(PyExc_RuntimeError, "multiprocessing.popen_fork.os is missing");
-    PyObject *pid = PyObject_CallMethod(os, "fork", NULL);
+    PyObject *os = cmpy_stdlib_get(popen_fork, "os");
+    PyObject *function = os == NULL ? NULL : PyObject_GetAttrString(os, "fork");
+    Py_XDECREF(os); /* the child need not write to its page */
+    PyObject *pid = function == NULL ? NULL : PyObject_CallNoArgs(function);
     if (pid != NULL) forked = (pid_t)PyLong_AsLong(pid);
+    Py_XDECREF(function);
     return pid;
 }
 
@@ -75,9 +79,14 @@ static int make_names(struct cmpy_state *state)
 static PyObject *forking_line(struct cmpy_state *state)
 {
     if (state->forking_line != NULL) return state->forking_line;
-    PyObject *file = PyDict_GetItemString(state->popen_fork, "__file__");
+    PyObject *file = cmpy_stdlib_get(state->popen_fork, "__file__");
+    if (file == NULL && !PyErr_ExceptionMatches(PyExc_RuntimeError)) return NULL;
+    PyErr_Clear(); /* a frozen module has none */
     const char *path = file != NULL && PyUnicode_Check(file) ? PyUnicode_AsUTF8(file) : "popen_fork.py";
-    if (path == NULL || make_names(state) < 0) return NULL;
+    if (path == NULL || make_names(state) < 0) {
+        Py_XDECREF(file);
+        return NULL;
+    }
     PyObject *launch = launch_code(state->popen_fork);
     long line = launch_line(launch);
     Py_XSETREF(state->fork_intent, find_intent(launch));
@@ -89,6 +98,7 @@ static PyObject *forking_line(struct cmpy_state *state)
     Py_XDECREF(source);
     Py_XDECREF(above);
     Py_XDECREF(call);
+    Py_XDECREF(file);
     return state->forking_line;
 }
 

@@ -3,7 +3,6 @@
 #include "os/lifeline.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <unistd.h>
 
 int cmpy_lifeline_wanted(struct cmpy_state *state, PyObject *process)
@@ -25,15 +24,17 @@ void cmpy_lifeline_take(pid_t parent)
     if (cmp_lifeline_arm(parent) == -ESRCH) _exit(CMP_LIFELINE_STATUS);
 }
 
-/* Was this process made by a fork server? Its parent is the server then, not whom its process object names. */
-static bool is_of_forkserver(void)
+/* Was this process made by a fork server? Its parent is the server then, not whom its process object names. -1 with an
+ * exception. */
+static int is_of_forkserver(void)
 {
-    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
-    PyObject *forkserver = PyDict_GetItemString(modules, "multiprocessing.forkserver");
+    PyObject *name = PyUnicode_FromString("multiprocessing.forkserver");
+    PyObject *forkserver = name == NULL ? NULL : PyImport_GetModule(name);
     PyObject *fds = forkserver == NULL ? NULL : PyObject_CallMethod(forkserver, "get_inherited_fds", NULL);
-    bool is = fds != NULL && fds != Py_None;
+    int is = fds != NULL ? fds != Py_None : PyErr_Occurred() ? -1 : 0;
+    Py_XDECREF(name);
+    Py_XDECREF(forkserver);
     Py_XDECREF(fds);
-    PyErr_Clear();
     return is;
 }
 
@@ -43,7 +44,9 @@ int cmpy_lifeline_take_if_wanted(struct cmpy_state *state, PyObject *process, Py
     if (wanted <= 0) return wanted;
     pid_t parent = (pid_t)PyLong_AsLong(parent_pid);
     if (parent == -1 && PyErr_Occurred()) return -1;
-    if (!is_of_forkserver()) {
+    int of_forkserver = is_of_forkserver();
+    if (of_forkserver < 0) return -1;
+    if (!of_forkserver) {
         cmpy_lifeline_take(parent);
         return 0;
     }

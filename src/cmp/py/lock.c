@@ -2,6 +2,7 @@
  * object, as in the stdlib. */
 #include "py/semlock.h"
 
+#include "py/books.h"
 #include "py/errors.h"
 #include "py/wait.h"
 #include "shm/lockword.h"
@@ -168,9 +169,10 @@ const struct cmpy_semlock_methods cmpy_rlock_methods = {rlock_acquire, rlock_rel
 
 static PyObject *name_of(PyObject *globals, const char *function)
 {
-    PyObject *callable = PyDict_GetItemString(globals, function), *name = NULL;
+    PyObject *callable = cmpy_stdlib_get(globals, function), *name = NULL;
     PyObject *object = callable == NULL ? NULL : PyObject_CallNoArgs(callable);
     if (object != NULL) name = PyObject_GetAttrString(object, "name");
+    Py_XDECREF(callable);
     Py_XDECREF(object);
     return name;
 }

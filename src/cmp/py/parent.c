@@ -3,6 +3,7 @@
 #include "os/eventfd.h"
 #include "os/pidfd.h"
 #include "os/procstat.h"
+#include "py/books.h"
 #include "py/errors.h"
 
 #include <errno.h>
@@ -35,10 +36,11 @@ static int open_sentinel(pid_t pid, uint64_t start_ticks, int *fd)
 static PyObject *parent_sentinel(PyObject *self, void *closure)
 {
     (void)closure;
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     PyObject *dict = PyObject_GenericGetDict(self, NULL), *born = NULL, *pid = NULL, *result = NULL;
     if (dict == NULL) return NULL;
-    result = Py_XNewRef(PyDict_GetItemString(dict, "_sentinel"));
-    if (result != NULL) goto out;
+    result = Py_XNewRef(PyDict_GetItemWithError(dict, state->str._sentinel));
+    if (result != NULL || PyErr_Occurred()) goto out;
     pid = PyObject_GetAttrString(self, "_pid");
     born = PyObject_GetAttrString(self, "_born");
     if (pid == NULL || born == NULL) goto out;
@@ -51,7 +53,7 @@ static PyObject *parent_sentinel(PyObject *self, void *closure)
         goto out;
     }
     result = PyLong_FromLong(fd);
-    if (result == NULL || PyDict_SetItemString(dict, "_sentinel", result) < 0) {
+    if (result == NULL || PyDict_SetItem(dict, state->str._sentinel, result) < 0) {
         Py_CLEAR(result);
         close(fd);
     }
@@ -130,12 +132,9 @@ static PyType_Spec parent_spec = {
 int cmpy_parent_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
-    PyObject *base = PyDict_GetItemString(state->process_globals, "_ParentProcess");
-    if (base == NULL) {
-        PyErr_SetString(PyExc_ImportError, "multiprocessing.process has no _ParentProcess");
-        return -1;
-    }
-    PyObject *bases = PyTuple_Pack(1, base);
+    PyObject *base = cmpy_stdlib_get(state->process_globals, "_ParentProcess");
+    PyObject *bases = base == NULL ? NULL : PyTuple_Pack(1, base);
+    Py_XDECREF(base);
     if (bases == NULL) return -1;
     state->parent_type = PyType_FromModuleAndSpec(module, &parent_spec, bases);
     Py_DECREF(bases);

@@ -57,11 +57,11 @@ static PyObject *make_finalizer(Pool *self)
 {
     struct cmpy_state *state = self->engine->state;
     if (cmpy_books_open(state) < 0) return NULL;
-    PyObject *type = PyDict_GetItemString(state->util_globals, "Finalize");
-    PyObject *positional = PyTuple_Pack(2, (PyObject *)self, state->end_pool_function), *finalizer = NULL;
-    PyObject *keywords = Py_BuildValue("{s(O)si}", "args", (PyObject *)self->engine, "exitpriority", 15);
-    if (type == NULL) PyErr_SetString(PyExc_RuntimeError, "multiprocessing.util.Finalize is missing");
-    if (type != NULL && positional != NULL && keywords != NULL) finalizer = PyObject_Call(type, positional, keywords);
+    PyObject *type = cmpy_stdlib_get(state->util_globals, "Finalize"), *keywords = NULL, *finalizer = NULL;
+    PyObject *positional = type == NULL ? NULL : PyTuple_Pack(2, (PyObject *)self, state->end_pool_function);
+    if (positional != NULL) keywords = Py_BuildValue("{s(O)si}", "args", (PyObject *)self->engine, "exitpriority", 15);
+    if (keywords != NULL) finalizer = PyObject_Call(type, positional, keywords);
+    Py_XDECREF(type);
     Py_XDECREF(positional);
     Py_XDECREF(keywords);
     return finalizer;

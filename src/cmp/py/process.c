@@ -330,7 +330,7 @@ static PyType_Spec process_spec = {
 int cmpy_process_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
-    PyObject *base = PyDict_GetItemString(state->process_globals, "BaseProcess"); /* borrowed */
+    PyObject *base = cmpy_books_get(state, state->str.BaseProcess);
     PyObject *bases = base == NULL ? NULL : PyTuple_Pack(1, base);
     PyObject *type = bases == NULL ? NULL : PyType_FromModuleAndSpec(module, &process_spec, bases);
     Py_XDECREF(bases);

@@ -1,8 +1,10 @@
 #include "py/thread.h"
 
+#include "py/books.h"
+
 int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *function, PyObject *argument)
 {
-    PyObject *type = PyMapping_GetItemString(state->threading_globals, "Thread");
+    PyObject *type = cmpy_stdlib_get(state->threading_globals, "Thread");
     PyObject *thread = NULL, *started = NULL;
     PyObject *keywords = type == NULL ? NULL : Py_BuildValue("{sssOs(O)sO}", "name", name, "target", function, "args",
                                                              argument, "daemon", Py_True);
@@ -19,8 +21,10 @@ int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *func
 
 PyObject *cmpy_thread_current(struct cmpy_state *state)
 {
-    PyObject *current = PyDict_GetItemString(state->threading_globals, "current_thread"); /* borrowed */
-    return current == NULL ? NULL : PyObject_CallNoArgs(current);
+    PyObject *current = cmpy_stdlib_get(state->threading_globals, "current_thread");
+    PyObject *thread = current == NULL ? NULL : PyObject_CallNoArgs(current);
+    Py_XDECREF(current);
+    return thread;
 }
 
 void cmpy_thread_leaves(PyObject *leaving, PyObject *thread)
@@ -28,14 +32,12 @@ void cmpy_thread_leaves(PyObject *leaving, PyObject *thread)
     if (PyList_Append(leaving, thread) < 0) PyErr_Clear();
 }
 
-/* Whatever users' code has made of the list meanwhile. */
-static void take_off(PyObject *leaving, PyObject *thread)
+/* Whatever users' code has made of the list meanwhile. -1 with MemoryError, for also this may need some: it stays. */
+static int take_off(PyObject *leaving, PyObject *thread)
 {
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(leaving); i++) {
-        if (PyList_GET_ITEM(leaving, i) != thread) continue;
-        if (PyList_SetSlice(leaving, i, i + 1, NULL) < 0) PyErr_Clear();
-        return;
-    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(leaving); i++)
+        if (PyList_GET_ITEM(leaving, i) == thread) return PyList_SetSlice(leaving, i, i + 1, NULL);
+    return 0;
 }
 
 void cmpy_threads_prune(PyObject *leaving)
@@ -43,7 +45,7 @@ void cmpy_threads_prune(PyObject *leaving)
     PyObject *threads = PyList_GetSlice(leaving, 0, PyList_GET_SIZE(leaving));
     for (Py_ssize_t i = 0; threads != NULL && i < PyList_GET_SIZE(threads); i++) {
         PyObject *alive = PyObject_CallMethod(PyList_GET_ITEM(threads, i), "is_alive", NULL);
-        if (alive == Py_False) take_off(leaving, PyList_GET_ITEM(threads, i));
+        if (alive == Py_False) (void)take_off(leaving, PyList_GET_ITEM(threads, i));
         Py_XDECREF(alive);
         PyErr_Clear();
     }
@@ -63,14 +65,15 @@ bool cmpy_threads_are_gone(void)
 int cmpy_threads_join(struct cmpy_state *state, PyObject *leaving)
 {
     if (PyList_GET_SIZE(leaving) == 0 || cmpy_threads_are_gone()) return 0;
-    PyObject *me = cmpy_thread_current(state), *joined = me;
-    while (joined != NULL && PyList_GET_SIZE(leaving) > 0) {
+    PyObject *me = cmpy_thread_current(state);
+    int code = me == NULL ? -1 : 0;
+    while (code == 0 && PyList_GET_SIZE(leaving) > 0) {
         PyObject *thread = Py_NewRef(PyList_GET_ITEM(leaving, 0));
-        joined = thread == me ? Py_NewRef(Py_None) : PyObject_CallMethod(thread, "join", NULL);
-        if (joined != NULL) take_off(leaving, thread);
+        PyObject *joined = thread == me ? Py_NewRef(Py_None) : PyObject_CallMethod(thread, "join", NULL);
+        code = joined == NULL ? -1 : take_off(leaving, thread);
         Py_XDECREF(joined);
         Py_DECREF(thread);
     }
     Py_XDECREF(me);
-    return joined == NULL ? -1 : 0;
+    return code;
 }

@@ -22,7 +22,7 @@ void cmpy_thread_leaves(PyObject *leaving, PyObject *thread);
 /* Takes those off that have ended. Never raises. */
 void cmpy_threads_prune(PyObject *leaving);
 /* Waits for all of them, but for the calling thread, and not while the interpreter takes itself apart, when they stand
- * still. -1 with what a signal handler raised. */
+ * still. -1 with what a signal handler raised, or MemoryError; whoever is left on the list is waited for next time. */
 int cmpy_threads_join(struct cmpy_state *state, PyObject *leaving);
 
 #endif
