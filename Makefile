@@ -57,7 +57,7 @@ demo: build  ## a real script under cmp, with its speed beside the standard libr
 # Memory that valgrind cannot follow, or calls that it does not know, are not what these tests are about.
 VALGRIND_TESTS = test_barrier test_block test_block_memory test_block_repair test_condition test_copy test_life \
     test_lockword test_member test_mutex test_pooltable test_queue test_queue_blind test_queue_crowd \
-    test_queue_repair test_scm test_segment test_slab
+    test_queue_damage test_queue_repair test_scm test_segment test_slab
 .PHONY: valgrind asan-py leaks limits
 valgrind:  ## the C layers' tests under valgrind, those that do without its gaps
 	@mkdir -p build; if command -v valgrind >/dev/null; then \

@@ -92,4 +92,36 @@ static inline uint64_t must_take(struct cmp_queue *queue)
     return number;
 }
 
+/* The head record's place in the head chunk. */
+static inline char *head_record(struct cmp_queue *queue)
+{
+    struct cmp_chunk chunk = {0};
+    CHECK_EQ(cmp_chunk_view(queue->segment, cmp_queue_head_chunk(queue->shm), &chunk), 0);
+    return chunk.shm->records + cmp_load(&queue->shm->head_off, relaxed);
+}
+
+/* A record begins with eight bytes. */
+static inline void set_header(char *at, uint64_t header)
+{
+    memcpy(at, &header, sizeof header);
+}
+
+static inline void count_block(void *arg, cmp_ref block, _Atomic uint64_t *tenure)
+{
+    uint64_t *counts = arg;
+    unsigned kind = CMP_TENURE_KIND(cmp_load(tenure, relaxed));
+    (void)block;
+    if (kind <= CMP_TENURE_CHUNK) counts[kind]++;
+}
+
+/* So many blocks has each of them. */
+static inline void blocks_are(struct cmp_queue *queue, uint64_t members, uint64_t items, uint64_t chunks)
+{
+    uint64_t counts[CMP_TENURE_CHUNK + 1] = {0};
+    CHECK_EQ(cmp_block_walk(queue->segment, count_block, counts), 0);
+    CHECK_EQ(counts[CMP_TENURE_MEMBER], members);
+    CHECK_EQ(counts[CMP_TENURE_ITEM], items);
+    CHECK_EQ(counts[CMP_TENURE_CHUNK], chunks);
+}
+
 #endif

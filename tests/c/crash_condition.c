@@ -1,0 +1,149 @@
+/* A process is killed before and after each named store of a Condition's cell, as waiter, notifier, or passer of a
+ * notification; then a waiter that lives can still be notified. */
+#include "cell_fixture.h"
+
+#include "shm/condition.h"
+
+#include <errno.h>
+#include <signal.h>
+
+static int sleep_until(struct cmp_condition_wait *wait, int64_t deadline_ns)
+{
+    int code;
+    do code = cmp_condition_sleep(wait, deadline_ns);
+    while (code == -EINTR);
+    return code;
+}
+
+static void wait_often(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct cmp_condition_wait wait;
+        cmp_condition_enter(&wait, &cell);
+        cmp_flag_set(&other);
+        CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
+        CHECK_EQ(sleep_until(&wait, INT64_MAX), 0);
+        CHECK(cmp_condition_leave(&wait));
+        cmp_condition_enter(&wait, &cell);
+        CHECK_EQ(cmp_condition_sleep(&wait, 1), -ETIMEDOUT);
+        CHECK(!cmp_condition_leave(&wait));
+    }
+}
+
+static void wait_once(void *arg)
+{
+    (void)arg;
+    struct cmp_condition_wait wait;
+    cmp_condition_enter(&wait, &cell);
+    CHECK_EQ(sleep_until(&wait, INT64_MAX), 0);
+    CHECK(cmp_condition_leave(&wait));
+}
+
+static bool condition_once(const struct crash *crash, void *arg)
+{
+    (void)arg;
+    fresh(CMP_CELL_CONDITION, 0);
+    bool killed = crash_child(crash, wait_often, NULL);
+    /* Whatever ticket the dead left, a notification to one reaches the one that lives. */
+    pid_t waiter = test_child(wait_once, NULL);
+    int64_t deadline_ns = cmp_now_ns() + PATIENCE_NS;
+    uint32_t dead = cmp_condition_waiting(&cell);
+    while (cmp_condition_waiting(&cell) == dead && cmp_now_ns() < deadline_ns) test_pause();
+    CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
+    test_join(waiter);
+    CHECK_EQ(cmp_condition_waiting(&cell), 0);
+    done();
+    return killed;
+}
+
+TEST(condition_notifies_the_living_wherever_a_waiter_died)
+{
+    crash_everywhere(condition_once, NULL, 30);
+}
+
+static void wait_and_go(void *arg)
+{
+    (void)arg;
+    struct cmp_condition_wait wait;
+    cmp_condition_enter(&wait, &cell);
+    CHECK_EQ(sleep_until(&wait, INT64_MAX), 0);
+}
+
+/* The first to wait is notified and dies. The second passes that on and dies where it is told to, or with the
+ * notification that is then its own. The third gets it in any case. */
+static bool passer_once(const struct crash *crash, void *arg)
+{
+    (void)arg;
+    fresh(CMP_CELL_CONDITION, 0);
+    pid_t receiver = test_child(wait_once, NULL);
+    WAIT_FOR(cmp_condition_waiting(&cell) == 1);
+    CHECK_EQ(kill(receiver, SIGSTOP), 0);
+    struct crash_part part = {crash, wait_and_go, NULL};
+    pid_t passer = test_child(crash_run_armed, &part);
+    int status = 0;
+    pid_t ended = 0;
+    while (cmp_condition_waiting(&cell) == 1 && (ended = waitpid(passer, &status, WNOHANG)) == 0) test_pause();
+    uint32_t before = cmp_condition_waiting(&cell);
+    pid_t last = test_child(wait_once, NULL);
+    WAIT_FOR(cmp_condition_waiting(&cell) == before + 1);
+    CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
+    test_kill(receiver);
+    if (ended == 0) status = test_reap(passer);
+    CHECK(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+    test_join(last);
+    done();
+    return WIFSIGNALED(status);
+}
+
+TEST(notification_of_the_dead_arrives_wherever_its_passer_died)
+{
+    crash_everywhere(passer_once, NULL, 8);
+}
+
+/* Notifies until told otherwise; the parent waits meanwhile. */
+static void notify_often(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        while (cmp_condition_waiting(&cell) == 0) test_pause();
+        (void)cmp_condition_notify(&cell, 1);
+    }
+}
+
+static void wait_till_set(void *arg)
+{
+    (void)arg;
+    while (!cmp_flag_is_set(&other)) {
+        struct cmp_condition_wait wait;
+        cmp_condition_enter(&wait, &cell);
+        (void)sleep_until(&wait, INT64_MAX);
+        (void)cmp_condition_leave(&wait);
+    }
+}
+
+static bool notifier_once(const struct crash *crash, void *arg)
+{
+    (void)arg;
+    fresh(CMP_CELL_CONDITION, 0);
+    pid_t waiter = test_child(wait_till_set, NULL);
+    bool killed = crash_child(crash, notify_often, NULL);
+    cmp_flag_set(&other);
+    /* One that was notified and not woken wakes by itself; one that sleeps is notified here. */
+    int64_t deadline_ns = cmp_now_ns() + PATIENCE_NS;
+    int status;
+    while (waitpid(waiter, &status, WNOHANG) == 0) {
+        CHECK(cmp_now_ns() < deadline_ns);
+        (void)cmp_condition_notify(&cell, 1);
+        test_pause();
+    }
+    CHECK_EQ(status, 0);
+    CHECK_EQ(cmp_condition_waiting(&cell), 0);
+    done();
+    return killed;
+}
+
+TEST(waiters_go_on_wherever_their_notifier_died)
+{
+    crash_everywhere(notifier_once, NULL, 8);
+}
