@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from support import launch, leaks, places
-from support.programs import PROGRAMS, Program
+from support.catalogue import PROGRAMS
+from support.programs import Program
 
 JOBS = [(program, way, False) for program in PROGRAMS for way in (*launch.WAYS, launch.ALONE)]
 JOBS += [(program, way, True) for program in PROGRAMS if program.tty for way in launch.WAYS]

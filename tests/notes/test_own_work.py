@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support import launch
-from support.programs import PROGRAMS
+from support.catalogue import PROGRAMS
 
 import cmp
 

@@ -4,7 +4,7 @@ import builtins
 
 import pytest
 from support import launch, notebook
-from support.programs import PROGRAMS
+from support.catalogue import PROGRAMS
 from support.repairs import REPAIRS
 
 
