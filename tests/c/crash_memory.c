@@ -1,6 +1,7 @@
 /* A process is killed before and after each named store of the allocator, the extents, the members, the sweep and the
  * event count; then the survivor finds everything whole, and nothing leaks. */
 #include "crash.h"
+#include "peek.h"
 
 #include "os/clock.h"
 #include "shm/block.h"
@@ -159,7 +160,7 @@ static void die_inside(void *arg)
     cmp_ref a = get(30 * KIB), b = get(30 * KIB);
     cmp_block_free(&segment, a);
     cmp_block_free(&segment, b);
-    CHECK_EQ(cmp_mutex_lock(&segment.shm->blocks.lock), 0);
+    CHECK_EQ(wait_for_mutex(&segment.shm->blocks.lock), 0);
     cmp_store(&segment.shm->blocks.warm[3], b, relaxed, "test.damage");
     raise(SIGKILL);
 }

@@ -1,5 +1,6 @@
 /* Blocks that are taken, filled and given back, by one and by many. */
 #include "block_fixture.h"
+#include "peek.h"
 
 #include "shm/block.h"
 #include "shm/extent.h"
@@ -132,11 +133,11 @@ TEST(try_only_is_busy_while_another_has_the_lock)
     fresh();
     cmp_ref block;
     uint64_t warm;
-    CHECK_EQ(cmp_mutex_lock(&segment.shm->blocks.lock), 0);
+    CHECK_EQ(wait_for_mutex(&segment.shm->blocks.lock), 0);
     CHECK_EQ(cmp_block_alloc(&segment, 100, true, &block, &warm), -EBUSY);
     cmp_mutex_unlock(&segment.shm->blocks.lock);
     block = get(100);
-    CHECK_EQ(cmp_mutex_lock(&segment.shm->blocks.lock), 0);
+    CHECK_EQ(wait_for_mutex(&segment.shm->blocks.lock), 0);
     cmp_block_free(&segment, block); /* waits for nobody */
     cmp_mutex_unlock(&segment.shm->blocks.lock);
     done();

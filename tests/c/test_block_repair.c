@@ -1,5 +1,6 @@
 /* Blocks after a death: headers and lists set by hand, and what a sweep frees of what the dead held. */
 #include "block_fixture.h"
+#include "peek.h"
 
 #include "shm/block.h"
 #include "shm/extent.h"
@@ -20,7 +21,7 @@ struct raw {
 
 static struct raw *raw(cmp_ref block)
 {
-    struct raw *found = cmp_segment_at(&segment, block, 64);
+    struct raw *found = bytes_at(&segment, block, 64);
     CHECK(found != NULL);
     return found;
 }
@@ -54,7 +55,7 @@ TEST(size_that_leaves_the_extent_is_not_believed)
 static void lock_and_die(void *arg)
 {
     (void)arg;
-    CHECK_EQ(cmp_mutex_lock(&segment.shm->blocks.lock), 0);
+    CHECK_EQ(wait_for_mutex(&segment.shm->blocks.lock), 0);
     raise(SIGKILL);
 }
 

@@ -1,4 +1,5 @@
 #include "runner.h"
+#include "peek.h"
 
 #include "os/clock.h"
 #include "shm/mutex.h"
@@ -16,13 +17,13 @@ static struct cmp_mutex *fresh(void)
 
 static void take_and_die(void *mutex)
 {
-    CHECK_EQ(cmp_mutex_lock(mutex), 0);
+    CHECK_EQ(wait_for_mutex(mutex), 0);
     raise(SIGKILL);
 }
 
 static void meet_the_dead_and_die(void *mutex)
 {
-    CHECK_EQ(cmp_mutex_lock(mutex), -EOWNERDEAD);
+    CHECK_EQ(wait_for_mutex(mutex), -EOWNERDEAD);
     raise(SIGKILL);
 }
 
@@ -30,7 +31,7 @@ TEST(next_to_lock_hears_of_the_dead_owner_once)
 {
     struct cmp_mutex *mutex = fresh();
     (void)test_reap(test_child(take_and_die, mutex));
-    CHECK_EQ(cmp_mutex_lock(mutex), -EOWNERDEAD);
+    CHECK_EQ(wait_for_mutex(mutex), -EOWNERDEAD);
     cmp_mutex_repaired(mutex);
     cmp_mutex_unlock(mutex);
     CHECK_EQ(cmp_mutex_try(mutex), 0);
@@ -58,7 +59,7 @@ static void try_and_slice_of_a_held_lock(void *mutex)
 TEST(slice_of_a_held_lock_ends_by_itself)
 {
     struct cmp_mutex *mutex = fresh();
-    CHECK_EQ(cmp_mutex_lock(mutex), 0);
+    CHECK_EQ(wait_for_mutex(mutex), 0);
     test_join(test_child(try_and_slice_of_a_held_lock, mutex));
     cmp_mutex_unlock(mutex);
 }
@@ -73,7 +74,7 @@ static void add_many(int number, void *arg)
     struct tally *tally = arg;
     (void)number;
     for (int i = 0; i < 20000; i++) {
-        CHECK_EQ(cmp_mutex_lock(tally->mutex), 0);
+        CHECK_EQ(wait_for_mutex(tally->mutex), 0);
         ++*tally->count;
         cmp_mutex_unlock(tally->mutex);
     }

@@ -1,4 +1,5 @@
 #include "runner.h"
+#include "peek.h"
 
 #include "os/memfd.h"
 #include "shm/extent.h"
@@ -48,7 +49,7 @@ static void write_through_own_mapping(void *arg)
     CHECK(cmp_segment_root(&own) != cmp_segment_root(&segment));
     strcpy(cmp_segment_root(&own), "hello");
     CHECK_EQ(cmp_extent_add(&own, 100, 1, false), 0);
-    char *at = cmp_segment_at(&own, CMP_REF(1, 4096), 6);
+    char *at = bytes_at(&own, CMP_REF(1, 4096), 6);
     CHECK(at != NULL);
     strcpy(at, "there");
     cmp_segment_close(&own);
@@ -59,7 +60,7 @@ TEST(what_one_process_writes_and_grows_another_sees)
     fresh();
     test_join(test_child(write_through_own_mapping, &segment.fd));
     CHECK_EQ(strcmp(cmp_segment_root(&segment), "hello"), 0);
-    CHECK_EQ(strcmp(cmp_segment_at(&segment, CMP_REF(1, 4096), 6), "there"), 0);
+    CHECK_EQ(strcmp(bytes_at(&segment, CMP_REF(1, 4096), 6), "there"), 0);
     cmp_segment_close(&segment);
 }
 
@@ -120,15 +121,15 @@ TEST(references_outside_the_extents_are_null)
     fresh();
     CHECK_EQ(cmp_extent_add(&segment, 4096, 1, false), 0);
     uint64_t size = cmp_segment_extents(&segment)[1].size;
-    CHECK(cmp_segment_at(&segment, CMP_REF(1, size - 8), 8) != NULL);
-    CHECK(cmp_segment_at(&segment, CMP_REF(1, size), 0) != NULL);
-    CHECK(cmp_segment_at(&segment, CMP_REF(1, size - 8), 9) == NULL);
-    CHECK(cmp_segment_at(&segment, CMP_REF(1, size + 1), 0) == NULL);
-    CHECK(cmp_segment_at(&segment, CMP_REF(1, 8), SIZE_MAX) == NULL);
-    CHECK(cmp_segment_at(&segment, CMP_REF(2, 0), 1) == NULL);
-    CHECK(cmp_segment_at(&segment, CMP_REF(0xffff, 0), 1) == NULL);
-    CHECK(cmp_segment_at(&segment, UINT64_MAX, 1) == NULL);
-    CHECK(cmp_segment_at(&segment, 0, 1) == NULL);
+    CHECK(bytes_at(&segment, CMP_REF(1, size - 8), 8) != NULL);
+    CHECK(bytes_at(&segment, CMP_REF(1, size), 0) != NULL);
+    CHECK(bytes_at(&segment, CMP_REF(1, size - 8), 9) == NULL);
+    CHECK(bytes_at(&segment, CMP_REF(1, size + 1), 0) == NULL);
+    CHECK(bytes_at(&segment, CMP_REF(1, 8), SIZE_MAX) == NULL);
+    CHECK(bytes_at(&segment, CMP_REF(2, 0), 1) == NULL);
+    CHECK(bytes_at(&segment, CMP_REF(0xffff, 0), 1) == NULL);
+    CHECK(bytes_at(&segment, UINT64_MAX, 1) == NULL);
+    CHECK(bytes_at(&segment, 0, 1) == NULL);
     cmp_segment_close(&segment);
 }
 
@@ -150,7 +151,7 @@ TEST(extent_table_that_points_past_the_file_is_not_believed)
     CHECK_EQ(cmp_extent_map(&segment, 1, &at, &bytes), -EBADMSG);
     cmp_store(&segment.shm->nextents, UINT32_MAX, release, "test.set");
     CHECK_EQ(cmp_extent_count(&segment), CMP_SEGMENT_EXTENTS);
-    CHECK(cmp_segment_at(&segment, CMP_REF(255, 0), 1) == NULL);
+    CHECK(bytes_at(&segment, CMP_REF(255, 0), 1) == NULL);
     cmp_segment_close(&segment);
 }
 
@@ -184,7 +185,7 @@ TEST(growth_cut_short_is_done_again_by_the_next)
     CHECK_EQ(cmp_memfd_grow(segment.fd, 8 << 20), 0);
     CHECK_EQ(cmp_extent_add(&segment, 4096, 1, false), 0);
     CHECK_EQ(cmp_segment_extents(&segment)[1].offset, segment.shm->head_bytes);
-    char *at = cmp_segment_at(&segment, CMP_REF(1, 0), 1 << 20);
+    char *at = bytes_at(&segment, CMP_REF(1, 0), 1 << 20);
     CHECK(at != NULL);
     at[(1 << 20) - 1] = 1;
     cmp_segment_close(&segment);
@@ -290,7 +291,7 @@ static void grow_and_mark(int number, void *arg)
         uint32_t count = cmp_extent_count(own);
         CHECK(count > seen);
         for (uint32_t e = 1; e < count; e++) {
-            _Atomic uint32_t *word = cmp_segment_at(own, CMP_REF(e, 64 * number), 4);
+            _Atomic uint32_t *word = bytes_at(own, CMP_REF(e, 64 * number), 4);
             CHECK(word != NULL);
             cmp_rmw(fetch_add, word, 1, relaxed, "test.mark");
         }

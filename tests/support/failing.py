@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-FOR_EVER = 1 << 40
-
 
 @functools.cache
 def _library() -> str | None:

@@ -83,14 +83,6 @@ int cmp_mutex_lock_patiently(struct cmp_mutex *mutex)
     return code == -ETIMEDOUT ? -EINTR : code;
 }
 
-int cmp_mutex_lock(struct cmp_mutex *mutex)
-{
-    int code;
-    do code = cmp_mutex_lock_slice(mutex);
-    while (code == -ETIMEDOUT);
-    return code;
-}
-
 void cmp_mutex_repaired(struct cmp_mutex *mutex)
 {
     CMP_FAULT("mutex.repaired", CMP_FAULT_BEFORE);

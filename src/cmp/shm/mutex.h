@@ -30,9 +30,6 @@ int cmp_mutex_lock_slice(struct cmp_mutex *mutex);
  * caller looks at its deadline and its signals. */
 int cmp_mutex_lock_patiently(struct cmp_mutex *mutex);
 
-/* 0 or -EOWNERDEAD: slice after slice, for callers that have neither deadline nor signals to look at (tests). */
-int cmp_mutex_lock(struct cmp_mutex *mutex);
-
 void cmp_mutex_repaired(struct cmp_mutex *mutex);
 void cmp_mutex_unlock(struct cmp_mutex *mutex);
 

@@ -53,11 +53,6 @@ static bool still_queued(uint64_t claim, uint64_t head)
     return (uint32_t)claim == (uint32_t)(head + 1);
 }
 
-uint32_t cmp_pooltable_claimed(const struct cmp_pooltable *table, uint32_t slot)
-{
-    return (uint32_t)(cmp_load(&table->slots[slot].claim, acquire) >> 32);
-}
-
 uint32_t cmp_pooltable_lost(const struct cmp_pooltable *table, uint32_t slot, uint64_t head)
 {
     /* Acquire: whoever moves the head on over a dead one's item has withdrawn its claim before. */

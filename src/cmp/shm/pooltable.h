@@ -58,8 +58,6 @@ int cmp_pooltable_open(struct cmp_pooltable *table, uint32_t *slot);
 /* Parent: the worker of this slot is gone, and its claim has been seen to. */
 void cmp_pooltable_close(struct cmp_pooltable *table, uint32_t slot);
 
-/* The tag of the task a worker has claimed, 0: none. */
-uint32_t cmp_pooltable_claimed(const struct cmp_pooltable *table, uint32_t slot);
 /* The tag of the task that has left the queue with the dead worker of this slot, 0: none has. `head` is the task
  * queue's (cmp_queue_head), read after the worker's death and before this call. Exact without any lock. */
 uint32_t cmp_pooltable_lost(const struct cmp_pooltable *table, uint32_t slot, uint64_t head);

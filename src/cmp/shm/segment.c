@@ -203,12 +203,3 @@ void cmp_segment_count_queue(struct cmp_segment *segment)
 {
     (void)cmp_rmw(fetch_add, &segment->shm->nqueues, 1, relaxed, "segment.nqueues");
 }
-
-void *cmp_segment_at(struct cmp_segment *segment, cmp_ref ref, size_t size)
-{
-    uint32_t number = (uint32_t)(ref >> CMP_REF_BITS);
-    uint64_t offset = CMP_REF_OFFSET(ref), bytes;
-    char *at;
-    if (ref == 0 || cmp_extent_map(segment, number, &at, &bytes) < 0) return NULL;
-    return offset <= bytes && size <= bytes - offset ? at + offset : NULL;
-}

@@ -60,8 +60,6 @@ void *cmp_segment_root(struct cmp_segment *segment);
 /* A queue was laid out in the root area. A sweep needs handles to all of them (shm/sweep.h). */
 void cmp_segment_count_queue(struct cmp_segment *segment);
 
-/* `size` bytes at ref, mapped; NULL if ref does not lie in an extent (hostile or torn bytes) or mapping failed. */
-void *cmp_segment_at(struct cmp_segment *segment, cmp_ref ref, size_t size);
 /* Is fd still this segment's? */
 bool cmp_segment_owns_fd(const struct cmp_segment *segment);
 
