@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -79,6 +81,39 @@ def apply(mp: Any, size: int) -> Timing:
         return size
 
     return with_pool(mp, work)
+
+
+begun: Any  # a worker's: where it says that it has begun
+
+
+def _enlist(queue: Any) -> None:
+    global begun
+    begun = queue
+
+
+def _take_long() -> None:
+    begun.put(os.getpid())
+    time.sleep(60)
+
+
+@row("pool: a task fails whose worker is killed", size=40, tiny=2, only=("cmp",), baseline="cmp")
+def lost(mp: Any, size: int) -> Timing:
+    """From the SIGKILL to the error that get() raises; in the standard library it waits for ever."""
+    error, seconds, longest = mp.pool.WorkerLostError, 0.0, 0.0
+    there = mp.SimpleQueue()
+    with mp.Pool(WORKERS, _enlist, (there,)) as pool:
+        for _ in range(size):
+            result = pool.apply_async(_take_long)
+            pid = there.get()
+            start = time.perf_counter()
+            os.kill(pid, signal.SIGKILL)
+            try:
+                result.get()
+                raise AssertionError("a task outlives its worker")
+            except error:
+                took = time.perf_counter() - start
+            seconds, longest = seconds + took, max(longest, took)
+    return Timing(seconds, size, {"longest ms": longest * 1e3})
 
 
 @row("pool: apply_async of 15k, all get", size=15_000, tiny=40, target=8)
