@@ -20,7 +20,7 @@ build: $(VENV)/.ready  ## build cmp._core in place
 	@$(PY) setup.py -q build_ext --inplace
 	@$(PY) -m compileall -q cmp
 
-test: build  ## run the tests (C layers' and Python's)
+test: build test-c  ## run the tests (C layers' and Python's)
 	$(PY) -m pytest -q
 
 test-c:  ## run the C layers' tests
