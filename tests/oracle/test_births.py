@@ -257,6 +257,31 @@ def test_start_is_refused_when_the_interpreter_ends(mp):
     assert done.stdout in ("can't fork at interpreter shutdown", imports_no_more)
 
 
+BESIDE_A_THREAD = """
+import threading, warnings
+def start():
+    p = mp.get_context("fork").Process(target=int)
+    p.start()
+    p.join()
+over = threading.Event()
+threading.Thread(target=over.wait).start()
+start()
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    start()
+print(*[(w.category.__name__, w.filename.split("/")[-2:], "is multi-threaded" in str(w.message)) for w in seen])
+over.set()
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python warns from 3.12 on")
+def test_fork_beside_threads_is_warned_of_and_not_in_the_user_s_name(mp):
+    """Whose line it is decides whether it is shown: by default only what the main program does."""
+    done = program(mp, BESIDE_A_THREAD)
+    assert done.stderr == ""
+    assert done.stdout == "('DeprecationWarning', ['multiprocessing', 'popen_fork.py'], True)\n"
+
+
 # ---- locks of shared values ----
 
 
