@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from pathlib import Path
 
 import pytest
@@ -105,3 +105,34 @@ def worker_that_ends_after_its_server(_: str) -> None:
 @pytest.mark.parametrize("scene", [worker_that_was_not_told_of, worker_that_ends_after_its_server])
 def test_task_of_a_worker_whose_fork_server_was_killed_is_lost_and_said_to_be(scene, server, tmp_path):
     alone.run(scene, str(tmp_path), env=server)
+
+
+BLOCKED = signal.pthread_sigmask, (signal.SIG_BLOCK, ())
+
+
+def lose_tracker_server_and_workers(method):
+    """All are started again by the thread that replaces the workers, and takes no signals itself."""
+    with cmp.get_context(method).Pool(1) as pool:
+        assert pool.apply(*BLOCKED) == set()
+        resource_tracker.ensure_running()
+        victims = [resource_tracker._resource_tracker._pid, forkserver._forkserver._forkserver_pid, pool._pool[0].pid]
+        for pid in victims:
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+        while True:
+            try:
+                assert pool.apply(*BLOCKED) == set()
+                break
+            except WorkerLostError:  # the first one may go to who is just being killed
+                pass
+        result = pool.apply_async(os._exit, (3,))
+        try:
+            result.get(PATIENCE_S)
+        except WorkerLostError:
+            return
+        raise AssertionError("it was not lost")
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_take_signals_and_their_server_hears_of_them_after_the_tracker_was_killed(method):
+    alone.run(lose_tracker_server_and_workers, method)

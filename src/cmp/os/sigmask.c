@@ -24,6 +24,13 @@ bool cmp_sigmask_block(void)
     return blocked = pthread_sigmask(SIG_BLOCK, &all, &before) == 0;
 }
 
+void cmp_sigmask_renew(void)
+{
+    sigset_t all;
+    fill(&all);
+    if (blocked) (void)pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
 void cmp_sigmask_unblock(void)
 {
     if (blocked) (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -60,9 +67,10 @@ void cmp_sigmask_open(void)
     sigset_t all, now, none;
     fill(&all);
     if (pthread_sigmask(SIG_BLOCK, NULL, &now) != 0) return;
-    /* No program blocks them all for its children. */
+    /* No program blocks them all for its children. These two the standard library has let in again if the thread that
+     * started this process has started a resource tracker, too. */
     for (int number = 1; number < SIGSYS; number++) {
-        if (number == SIGKILL || number == SIGSTOP) continue;
+        if (number == SIGKILL || number == SIGSTOP || number == SIGINT || number == SIGTERM) continue;
         if (sigismember(&all, number) == 1 && sigismember(&now, number) != 1) return;
     }
     sigemptyset(&none);

@@ -12,6 +12,8 @@
 /* This thread takes no signals from now on but those it causes itself (SIGSEGV and its like). False: nor has it
  * before. */
 bool cmp_sigmask_block(void);
+/* What somebody has let in again in a thread that has said so is blocked anew. */
+void cmp_sigmask_renew(void);
 /* It takes those again that it took before; nothing where none were blocked. Also for a child that such a thread has
  * forked. Async-signal-safe. */
 void cmp_sigmask_unblock(void);
@@ -19,7 +21,7 @@ void cmp_sigmask_unblock(void);
  * cmp_sigmask_unblock(): what is sent to them before they are ready for it comes then. */
 void cmp_sigmask_hold_at_fork(bool hold);
 /* For a process that was started by way of a new program: if that began with the mask of a helper thread, nothing is
- * blocked from now on. */
+ * blocked from now on. What such a thread had let in again for a moment does not matter. */
 void cmp_sigmask_open(void);
 
 #endif

@@ -286,6 +286,7 @@ static PyObject *supervise(PyObject *module, PyObject *unused)
             next = engine->next;
             Py_DECREF(engine);
         }
+        cmp_sigmask_renew(); /* who starts a resource tracker has two of them let in */
         if (!bury()) break;
         if (listen(&again_ns)) sleep_until(again_ns);
         hear();
