@@ -195,6 +195,8 @@ static bool run_once(enum role role, bool armed, const char *point, enum cmp_fau
     if (armed && cmp_queue_size(queue) > 0) CHECK(readable(event_fd));
     if (role == CLOSER) {
         uint64_t number;
+        /* Who joins needs nobody to shut it once more. */
+        if (cmp_load(&queue->shm->shut, relaxed) != 0) CHECK_EQ(cmp_queue_join(queue, NEVER), 0);
         CHECK_EQ(cmp_queue_shutdown(queue, true, NEVER), 0);
         CHECK_EQ(cmp_queue_size(queue), 0);
         CHECK_EQ(take_number(queue, &number, TRY), -EPIPE);

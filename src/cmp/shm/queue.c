@@ -309,6 +309,7 @@ int cmp_queue_task_done(struct cmp_queue *queue)
 struct joining {
     struct cmp_queue *queue;
     uint64_t tail; /* when join was called */
+    int64_t deadline_ns;
 };
 
 static int look_for_idle(void *arg)
@@ -323,13 +324,21 @@ static int look_for_idle(void *arg)
     /* dones before tail: dones never passes tail, so equal means that they met between the two looks. */
     uint64_t dones = cmp_load(&shm->dones, acquire);
     if (dones == cmp_load(&shm->tail, acquire)) return 0;
+    /* Who shut it may have died before it had thrown everything away. A joiner goes on with that, but not with the
+     * GIL. */
+    bool may_help = joining->deadline_ns != 0 && cmp_load(&shm->shut, acquire) == CMP_QUEUE_SHUT;
+    if (may_help && size_of(shm) > 0) {
+        int code = cmp_queue_discard(queue, joining->deadline_ns);
+        if (code < 0) return code;
+    }
     /* A tail reached before the call would have been seen above: dones was then no less than this tail. */
     return (int64_t)(cmp_load(&shm->idle_at, acquire) - joining->tail) >= 0 ? 0 : -EAGAIN;
 }
 
 int cmp_queue_join(struct cmp_queue *queue, int64_t deadline_ns)
 {
-    struct joining joining = {.queue = queue, .tail = cmp_load(&queue->shm->tail, acquire)};
+    struct joining joining = {
+        .queue = queue, .tail = cmp_load(&queue->shm->tail, acquire), .deadline_ns = deadline_ns};
     return cmp_eventcount_wait(&queue->shm->dones_ec, look_for_idle, NULL, &joining, deadline_ns, 0,
                                &queue->for_dones);
 }
