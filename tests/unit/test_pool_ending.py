@@ -51,6 +51,40 @@ if __name__ == "__main__":
 """
 
 
+CALLS_BACK = """
+import atexit, sys, threading
+
+@atexit.register  # before cmp's own, which is therefore called first
+def bye():
+    pool.terminate()
+    pool.join()
+    print("joined")
+
+import cmp
+
+def nothing():
+    pass
+
+def again(_):
+    begun.set()
+    exiting.wait()
+    getattr(pool, sys.argv[1])(nothing)
+
+if __name__ == "__main__":
+    begun, exiting = threading.Event(), threading.Event()
+    pool = cmp.Pool(1)
+    result = pool.apply_async(nothing, callback=again)
+    begun.wait()
+    terminate = cmp.util.Finalize(None, exiting.set, exitpriority=20)
+"""
+
+
+@pytest.mark.parametrize("call", ["apply", "apply_async"])
+def test_pool_whose_callback_gives_work_while_the_program_ends_is_joined(call):
+    ended = subprocess.run([sys.executable, "-c", CALLS_BACK, call], capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stdout) == (0, "joined\n")
+
+
 @pytest.mark.parametrize("call", ["apply", "map", "imap", "get", "join", "call_back", "busy", "busy_with_callbacks"])
 def test_program_ends_silently_under_daemon_threads_in_a_pool_call(call):
     for _ in range(3):

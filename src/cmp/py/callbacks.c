@@ -49,6 +49,13 @@ bool cmpy_callbacks_is_me(const struct cmpy_engine *engine)
 
 /* --- the thread --- */
 
+static _Thread_local bool calls_back;
+
+bool cmpy_callbacks_is_any(void)
+{
+    return calls_back;
+}
+
 static void call_all(struct cmpy_engine *engine)
 {
     struct cmpy_callbacks *callbacks = &engine->callbacks;
@@ -88,7 +95,7 @@ static PyObject *call_back(PyObject *module, PyObject *argument)
     if (engine == NULL) return NULL;
     struct cmpy_callbacks *callbacks = &engine->callbacks;
     if (callbacks->running) Py_RETURN_NONE; /* two were started at once, or one whose start() was interrupted lives */
-    callbacks->running = true;
+    callbacks->running = calls_back = true;
     callbacks->thread = PyThread_get_thread_ident();
     callbacks->object = cmpy_thread_current(state);
     if (callbacks->object == NULL) PyErr_Clear();
@@ -97,7 +104,7 @@ static PyObject *call_back(PyObject *module, PyObject *argument)
         call_all(engine);
         if (!engine->finished) (void)cmpy_wait(listen_call, &l, CMPY_FOREVER);
     }
-    callbacks->running = false;
+    callbacks->running = calls_back = false;
     Py_CLEAR(callbacks->object);
     Py_RETURN_NONE;
 }

@@ -36,7 +36,8 @@ int cmpy_callbacks_prepare(struct cmpy_engine *engine);
 void cmpy_callbacks_queue(struct cmpy_job *job);
 /* The pool is over: the thread ends. */
 void cmpy_callbacks_end(struct cmpy_engine *engine);
-/* Is the calling thread this pool's? */
+/* Is the calling thread this pool's? Any pool's? */
 bool cmpy_callbacks_is_me(const struct cmpy_engine *engine);
+bool cmpy_callbacks_is_any(void);
 
 #endif

@@ -1,5 +1,6 @@
 #include "py/farewell.h"
 
+#include "py/callbacks.h"
 #include "py/thread.h"
 
 #include <stdbool.h>
@@ -18,6 +19,7 @@ static bool is_daemon_thread(struct cmpy_state *state)
 void cmpy_farewell(struct cmpy_state *state)
 {
     if (state->util_globals == NULL) return; /* no pool was ever made here */
+    if (cmpy_callbacks_is_any()) return;
     if (PyDict_GetItem(state->util_globals, state->str._exiting) != Py_True) return; /* borrowed */
     PyObject *type, *value, *trace;
     PyErr_Fetch(&type, &value, &trace);
