@@ -93,3 +93,17 @@ TEST(a_closed_descriptor_is_no_end)
     close(ends[1]);
     CHECK_EQ(cmp_pidfd_wait(ends[0], INT64_MAX), -EBADF);
 }
+
+TEST(whether_a_child_has_ended_is_seen_without_reaping_it)
+{
+    int exitcode = -1;
+    pid_t living = test_child(never_end, NULL), ended = test_child(end_with_three, NULL);
+    CHECK_EQ(cmp_child_wait(ended), 0);
+    CHECK(cmp_child_has_ended(ended));
+    CHECK(!cmp_child_has_ended(living));
+    CHECK(!cmp_child_has_ended(getpid()));
+    CHECK_EQ(cmp_child_reap(ended, &exitcode), 0);
+    CHECK_EQ(exitcode, 3);
+    CHECK(!cmp_child_has_ended(ended));
+    test_kill(living);
+}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 import time
 
 import pytest
 from support import alone, works
+from support.waiting import LONG_S
 
 import cmp
 from cmp.managers import RemoteError
@@ -122,6 +124,27 @@ def workers_lost_without_descriptors() -> None:
 
 def test_workers_are_replaced_without_descriptors():
     alone.run(workers_lost_without_descriptors)
+
+
+def take_over_without_any() -> None:
+    """Nobody has reaped who held it, so that there is a process of that number."""
+    lock = cmp.Lock()
+    there = cmp.Event()
+    pid = os.fork()
+    if pid == 0:
+        with lock:
+            there.set()
+            signal.pause()
+    there.wait()
+    leave_descriptors(0)
+    os.kill(pid, signal.SIGKILL)
+    assert lock.acquire(timeout=LONG_S)
+    os.waitpid(pid, 0)
+    leave_descriptors(None)
+
+
+def test_lock_of_a_dead_child_is_taken_over_without_descriptors():
+    alone.run(take_over_without_any)
 
 
 def receive_without_any() -> None:

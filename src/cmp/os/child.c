@@ -19,18 +19,26 @@ int cmp_child_wait(pid_t pid)
 }
 
 /* -EAGAIN while it lives. */
-static int has_ended(pid_t pid)
+static int look(pid_t pid)
 {
     siginfo_t found = {.si_pid = 0};
     if (waitid(P_PID, (id_t)pid, &found, WEXITED | WNOWAIT | WNOHANG) < 0) return -errno;
     return found.si_pid != 0 ? 0 : -EAGAIN;
 }
 
+bool cmp_child_has_ended(pid_t pid)
+{
+    int saved = errno;
+    bool ended = look(pid) == 0;
+    errno = saved;
+    return ended;
+}
+
 int cmp_child_watch(pid_t pid, int64_t deadline_ns)
 {
     int saved = errno, code;
     int64_t pause_ns = FIRST_PAUSE_NS;
-    while ((code = has_ended(pid)) == -EAGAIN) {
+    while ((code = look(pid)) == -EAGAIN) {
         int64_t left_ns = deadline_ns - cmp_now_ns();
         if (left_ns <= 0) {
             code = -ETIMEDOUT;

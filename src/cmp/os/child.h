@@ -6,6 +6,7 @@
 #ifndef CMP_OS_CHILD_H
 #define CMP_OS_CHILD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -16,5 +17,8 @@ int cmp_child_wait(pid_t pid);
 int cmp_child_watch(pid_t pid, int64_t deadline_ns);
 /* Reaps it: 0 and the exit code (-n for signal n), -EAGAIN while it lives, -ECHILD. */
 int cmp_child_reap(pid_t pid, int *exitcode);
+
+/* Is it a child of ours that has ended and that nobody has reaped? Needs no descriptor. */
+bool cmp_child_has_ended(pid_t pid);
 
 #endif

@@ -1,5 +1,6 @@
 #include "shm/member.h"
 
+#include "os/child.h"
 #include "os/forkepoch.h"
 #include "os/pidfd.h"
 #include "os/procstat.h"
@@ -150,8 +151,9 @@ static bool gone(uint64_t who)
     case -ESRCH: return true;
     case -ENOSYS: break;
     default:
-        /* No descriptor to ask with. That nobody at all has the pid can still be seen; more next time. */
-        return kill(pid, 0) < 0 && errno == ESRCH;
+        /* No descriptor to ask with. That nobody at all has the pid can still be seen, and that a child of ours has
+         * ended which nobody has reaped; more next time. */
+        return (kill(pid, 0) < 0 && errno == ESRCH) || cmp_child_has_ended(pid);
     }
     switch (cmp_procstat_read(pid, &start_now, &zombie)) {
     /* Also a process whose first thread has ended looks like a zombie while its others go on. */
