@@ -120,8 +120,19 @@ class _StdlibSpawnPopen(_Launcher, popen_spawn_posix.Popen):
             # The child takes the end of `writer` for the end of this process.
             self.finalizer = util.Finalize(self, util.close_fds, (sentinel, writer))
             ours.pop_all()
-        with contextlib.suppress(BrokenPipeError), open(writer, "wb", closefd=False) as to_child:
-            to_child.write(message)
+        with contextlib.suppress(BrokenPipeError):
+            self._send(writer, message)
+
+    def _send(self, writer: int, message: memoryview) -> None:
+        """Writes until the child has read it all or has ended. That the pipe breaks then is not enough: a process that
+        another thread forked in between has its reading end, too."""
+        os.set_blocking(writer, False)
+        ends = select.poll()
+        ends.register(writer, select.POLLOUT)
+        with contextlib.suppress(OSError):  # no descriptor to be had for it
+            ends.register(self.sentinel, select.POLLIN)
+        while message and any(fd == writer for fd, _ in ends.poll()):
+            message = message[os.write(writer, message) :]
 
 
 def _message(popen, process_obj) -> memoryview:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import connection, reduction
+from multiprocessing import connection, reduction, resource_tracker, util
 
 import pytest
 from support import alone
@@ -17,6 +17,31 @@ from support.places import child_environment
 import cmp
 
 # ---- spawned children ----
+
+
+def test_start_of_a_child_that_dies_early_ends_though_another_process_has_its_pipe(monkeypatch):
+    """Another thread may fork between the making of that pipe and the closing of its reading end."""
+    heirs = []
+
+    def spawn_and_fork(*args):
+        pid = spawnv_passfds(*args)
+        heirs.append(os.fork())
+        if heirs[-1] == 0:
+            signal.pause()
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    resource_tracker.ensure_running()  # it is started by the same function
+    spawnv_passfds = util.spawnv_passfds
+    monkeypatch.setattr(util, "spawnv_passfds", spawn_and_fork)
+    process = cmp.get_context("spawn").Process(target=len, args=(bytes(1 << 20),))
+    try:
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    finally:
+        os.kill(heirs[0], signal.SIGKILL)
+        os.waitpid(heirs[0], 0)
 
 
 def travelled(method, *objects):
