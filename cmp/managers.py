@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from functools import partial
+from multiprocessing import connection, util
 from multiprocessing import process as _process
 from types import SimpleNamespace
 
@@ -54,6 +55,12 @@ def _remove_folder_of_killed(address) -> None:
         pass
 
 
+def _close_in_others(owner, conn) -> None:
+    """In a process that another thread starts meanwhile."""
+    if _process.current_process() is not owner:
+        conn.close()
+
+
 class BaseManager(_stdlib.BaseManager):
     """The stdlib's, whose process starts as cmp's context says."""
 
@@ -76,6 +83,9 @@ class BaseManager(_stdlib.BaseManager):
             made = context.Process(*args, **kwds)
             made._lifeline = True
             begun.append(made)
+            for told in kwds.get("args", ()):  # by which it tells its address; or, when it has died, that it never will
+                if isinstance(told, connection.Connection):
+                    util.register_after_fork(told, partial(_close_in_others, made))
             return made
 
         begun = []

@@ -176,3 +176,22 @@ def test_workers_of_a_manager_s_pool_end_with_it():
 
 def get_pid(_):
     return os.getpid()
+
+
+def test_start_of_a_manager_that_dies_early_ends_though_a_process_was_started_meanwhile(monkeypatch):
+    """As by another thread, a pool's say, which starts one while the manager's pipe is open."""
+    other = cmp.Process(target=signal.pause)
+    start = cmp.context.ForkProcess.start
+
+    def start_and_start_another(process):
+        start(process)
+        if not other.pid:
+            other.start()
+
+    monkeypatch.setattr(cmp.context.ForkProcess, "start", start_and_start_another, raising=False)
+    try:
+        with pytest.raises(EOFError):
+            Manager().start(os._exit, (3,))
+    finally:
+        other.kill()
+        other.join()
