@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
+import socket
 import sys
 import time
 
 import pytest
+from support import alone
 from support.tasks import begun, double, exit_now, pid_of, raise_error, sleep_for
-from support.waiting import wait_until
+from support.waiting import state_of, wait_until
 
 import cmp
 from cmp.pool import WorkerLostError
@@ -33,6 +36,23 @@ def kill_self_if(x):
     if x == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return x
+
+
+def lose_a_worker_when_all_descriptors_have_become_others():
+    pool = cmp.Pool(2)
+    pool.map(double, range(4))
+    numbers = max(worker.sentinel for worker in pool._pool)
+    os.closerange(3, numbers + 1)
+    sockets = [socket.socketpair() for _ in range(numbers)]
+    with pytest.raises(WorkerLostError):
+        pool.apply(kill_self, (signal.SIGKILL,))
+    assert pool.apply(double, (3,)) == 6
+    os._exit(len(sockets) - numbers)
+
+
+def test_death_is_noticed_when_its_descriptor_has_become_something_else():
+    """Closed by the program, and its number taken by what is never readable."""
+    alone.run(lose_a_worker_when_all_descriptors_have_become_others)
 
 
 @pytest.mark.parametrize(
@@ -219,3 +239,44 @@ def test_killed_worker_in_a_callback_job_calls_the_error_callback():
         result = pool.apply_async(exit_now, (1,), error_callback=errors.append)
         result.wait(100)
         assert [type(error) for error in errors] == [WorkerLostError]
+
+
+# ---- workers that did away with what ends them with their parent ----
+
+
+def block_signals():
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def reset_handlers():
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError, ValueError):  # the C library's own
+            signal.signal(number, signal.SIG_DFL)
+
+
+def become_another_user():
+    os.setgid(65534)
+    os.setuid(65534)
+
+
+def have_a_pool(method, initializer, told):
+    pool = cmp.get_context(method).Pool(2, initializer)
+    pool.map(double, range(8))
+    told.send([worker.pid for worker in pool._pool])
+    signal.pause()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("initializer", [block_signals, reset_handlers, become_another_user])
+def test_idle_workers_end_with_a_killed_parent_whatever_they_did_to_their_signals(method, initializer):
+    if initializer is become_another_user and os.getuid() != 0:
+        pytest.skip("only root may")
+    heard, told = cmp.Pipe(False)
+    parent = cmp.get_context(method).Process(target=have_a_pool, args=(method, initializer, told))
+    parent.start()
+    pids = heard.recv()
+    parent.kill()
+    parent.join()
+    wait_until(lambda: all(state_of(pid) in "XZ" for pid in pids))
+    heard.close()
+    told.close()

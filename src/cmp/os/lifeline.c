@@ -16,6 +16,7 @@
 /* Written before the signal can come, read by the handler. The owner tells a fork of the armed process, which has
  * inherited the handler, from that process. */
 static volatile sig_atomic_t armed_parent, armed_owner, armed_pidfd = -1;
+static pid_t piped_parent; /* of who is armed by a pipe; else 0 */
 static int armed_signal;
 static pid_t server;
 
@@ -27,18 +28,31 @@ static volatile sig_atomic_t left_by;
 #define DYING_NS (1000 * CMP_MS)
 
 /* Calls that a signal handler may make, no others. */
-static void on_signal(int number)
+static _Noreturn void end(void)
 {
-    (void)number;
-    if (getpid() != armed_owner) return;
-    if (getppid() == armed_parent
-        && (armed_pidfd < 0 || cmp_pidfd_wait(armed_pidfd, cmp_now_ns() + DYING_NS) != 0))
-        return;
     if (left_by == getpid()) {
         (void)unlink(left_file);
         if (left_folder[0] != '\0') (void)rmdir(left_folder);
     }
     _exit(CMP_LIFELINE_STATUS);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (getpid() != armed_owner) return;
+    if (getppid() != armed_parent
+        || (armed_pidfd >= 0 && cmp_pidfd_wait(armed_pidfd, cmp_now_ns() + DYING_NS) == 0))
+        end();
+}
+
+void cmp_lifeline_look(void)
+{
+    if (armed_owner == 0 || getpid() != armed_owner) return;
+    int saved = errno;
+    /* Not by armed_pidfd: this process may have closed it, and have got the number again for something else. */
+    if (getppid() != armed_parent || (piped_parent != 0 && kill(piped_parent, 0) < 0 && errno == ESRCH)) end();
+    errno = saved;
 }
 
 int cmp_lifeline_remove(const char *file, const char *folder)
@@ -72,9 +86,9 @@ static int install_handler(void)
 {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigset_t mask;
+    armed_owner = getpid();
     if (armed_signal == 0) armed_signal = choose_signal();
     if (armed_signal == 0) return -EBUSY;
-    armed_owner = getpid();
     sigemptyset(&mask);
     sigaddset(&mask, armed_signal);
     if (sigaction(armed_signal, &action, NULL) < 0 || sigprocmask(SIG_UNBLOCK, &mask, NULL) < 0) return -errno;
@@ -96,9 +110,11 @@ int cmp_lifeline_arm(pid_t parent)
     int saved = errno, code;
     if (getppid() == 0) parent = 0; /* it is in an outer pid namespace, and has no number here */
     armed_pidfd = -1; /* of a parent that was armed by a pipe */
+    piped_parent = 0;
     armed_parent = parent;
     code = install_handler();
     if (code == 0) code = watch_parent(parent);
+    if (code < 0 && code != -EBUSY) armed_owner = 0;
     errno = saved;
     return code;
 }
@@ -114,6 +130,7 @@ int cmp_lifeline_arm_by_pipe(pid_t parent, int pipe)
     int code = cmp_pidfd_open(parent, &pidfd);
     if (code < 0) return code;
     armed_pidfd = pidfd;
+    piped_parent = parent;
     armed_parent = server != 0 ? server : getppid();
     code = install_handler();
     if (code == 0
@@ -124,6 +141,7 @@ int cmp_lifeline_arm_by_pipe(pid_t parent, int pipe)
     if (code == 0) code = watch_parent(armed_parent);
     errno = saved;
     if (code < 0) {
+        if (code != -EBUSY) armed_owner = 0;
         armed_pidfd = -1;
         close(pidfd);
     }

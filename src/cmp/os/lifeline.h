@@ -28,6 +28,11 @@ int cmp_lifeline_arm_by_pipe(pid_t parent, int pipe);
 /* For the fork server, before it forks: who arms by pipe then knows whose child it was born as. */
 void cmp_lifeline_serve(void);
 
+/* The signal may not reach this process: the kernel forgets the setting when the process changes its user, and a
+ * program can block the signal or take the handler away. So whoever waits looks now and then by himself. Ends the
+ * process as the handler would; does nothing where nothing was armed, or -EBUSY was all that went wrong. */
+void cmp_lifeline_look(void);
+
 /* When the lifeline ends this process, it first removes this file and then, if it is empty by then, this folder (NULL:
  * none). Absolute paths. -ENAMETOOLONG. Not while another thread says the same. */
 int cmp_lifeline_remove(const char *file, const char *folder);

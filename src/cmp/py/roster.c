@@ -1,6 +1,7 @@
 #include "py/roster.h"
 
 #include "os/clock.h"
+#include "os/identity.h"
 #include "py/lead.h"
 #include "py/parcel.h"
 #include "py/processes.h"
@@ -104,6 +105,7 @@ static int start_one(struct cmpy_engine *engine, struct recruit *recruit)
     int fd = cmpy_process_sentinel(state, process), pid = cmpy_process_pid(state, process);
     if (worker->process == process) {
         worker->fd = fd;
+        worker->fd_identity = cmp_identity_of(fd);
         worker->pid = pid;
     }
     if (PyErr_Occurred()) code = -1; /* a signal handler's */
@@ -291,7 +293,8 @@ static void look(struct cmpy_engine *engine, int64_t *again_ns)
     for (uint32_t i = 0; i < engine->nslots; i++) {
         struct cmpy_worker *worker = &engine->workers[i];
         if (worker->process == NULL || worker->ended) continue;
-        if (worker->fd >= 0) {
+        /* A program that closes all descriptors may have got the number again, for something that is never readable. */
+        if (worker->fd >= 0 && cmp_identity_is(worker->fd, worker->fd_identity)) {
             struct pollfd entry = {.fd = worker->fd, .events = POLLIN};
             if (poll(&entry, 1, 0) == 0) continue;
         }
@@ -300,7 +303,7 @@ static void look(struct cmpy_engine *engine, int64_t *again_ns)
         if (exitcode != INT_MIN) {
             note_end(engine, i, exitcode);
         } else {
-            /* Readable, yet alive: a pipe whose other end was closed, or a number that is something else by now. */
+            /* Alive, and its sentinel a pipe whose other end was closed, or a number that is something else by now. */
             int64_t soon_ns = cmp_now_ns() + LOOK_AGAIN_NS;
             worker->fd = -1;
             if (soon_ns < *again_ns) *again_ns = soon_ns;

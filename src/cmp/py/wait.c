@@ -1,6 +1,7 @@
 #include "py/wait.h"
 
 #include "os/clock.h"
+#include "os/lifeline.h"
 #include "py/bufcache.h"
 
 #include <errno.h>
@@ -71,8 +72,10 @@ int cmpy_wait(cmpy_call call, void *arg, int64_t deadline_ns)
 {
     int code = call(arg, CMPY_TRY);
     if (tried_enough(code, deadline_ns)) return code;
-    while ((code = stretch(call, arg, deadline_ns)) == -EINTR)
+    while ((code = stretch(call, arg, deadline_ns)) == -EINTR) {
+        cmp_lifeline_look();
         if (PyErr_CheckSignals() < 0) return CMPY_RAISED;
+    }
     return code;
 }
 
