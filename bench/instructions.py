@@ -1,8 +1,9 @@
-"""make bench-instructions: instructions per operation under callgrind, which no noise of the machine touches.
+"""make bench-instructions: instructions per operation under callgrind, which hardly any noise of the machine touches.
 
 Each operation runs N and then 2N times, each in a process of its own; the difference over N is free of start-up. In
 an apply the parent waits for its worker by looking again and again, so there the instructions of waiting are left
-out, and the figure is what the parent does: encode, hand over, take, decode.
+out, and the figure is what the parent does: encode, hand over, take, decode. On a busy machine, where it sleeps and is
+woken instead, that is half as much again.
 
 The figures are kept in bench/instructions.json; --update writes them anew, without it they are compared.
 """

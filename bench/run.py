@@ -104,6 +104,8 @@ def main() -> int:
 
 def compare(options: argparse.Namespace) -> int:
     rows = [row for name, row in registry.load().items() if re.search(options.rows, name)]
+    if not rows:
+        sys.exit(f"no row's name matches {options.rows!r}; --list has them")
     if options.list:
         print("\n".join(row.name for row in rows))
         return 0

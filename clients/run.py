@@ -65,6 +65,8 @@ def environment(name: str, packages: list[str], made: Path) -> Path | None:
 
 
 def main(names: list[str]) -> int:
+    if not CLIENTS.keys() >= set(names):
+        sys.exit(f"no such client: {' '.join(set(names) - CLIENTS.keys())}. There are {' '.join(CLIENTS)}")
     made, failed = wheel(), []
     for name in names or CLIENTS:
         packages, ways = CLIENTS[name]

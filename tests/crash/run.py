@@ -41,6 +41,8 @@ def main() -> int:
 
     walks = {**plain.WALKS, **pools.WALKS, **managers.WALKS}
     names = arguments[:1] or (list(walks) if full else plain.SHORT + pools.SHORT + managers.SHORT)
+    if not walks.keys() >= set(names):
+        sys.exit(f"no such walk: {names[0]}. There are {', '.join(walks)}")
     only = arguments[1] if len(arguments) > 1 else None
     well = True
     for name in names:

@@ -57,6 +57,8 @@ def row(number: int, script: Path, theirs: str, ours: str) -> str:
 
 def main(numbers: list[str]) -> int:
     wanted = {number: path for number, path in scripts().items() if not numbers or str(number) in numbers}
+    if len(wanted) < len(set(numbers)):
+        sys.exit(f"no script for one of {', '.join(numbers)}")
     print(HEADING, flush=True)
     failed = 0
     for number, script in wanted.items():

@@ -77,6 +77,8 @@ def main() -> int:
     parser.add_argument("--alone", action="store_true", help="play one role in this process")
     given = parser.parse_args()
     roles = given.roles or list(ROLES)
+    if not ROLES.keys() >= set(roles):
+        parser.error(f"no such role: {', '.join(set(roles) - ROLES.keys())}")
     seed = random.randrange(10**9) if given.seed is None else given.seed
     kills = given.kills or (10**9 if given.seconds else 1000)
     seconds = given.seconds / len(roles) if given.seconds else 600.0
