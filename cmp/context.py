@@ -154,6 +154,7 @@ class DefaultContext(BaseContext):
         return _concrete_contexts[theirs._actual_context._name]
 
     def get_context(self, method=None):
+        """cmp's context for a start method, or for the one that is set, which then stays."""
         if method is not None:
             return super().get_context(method)
         self._actual_context = self._chosen() or self._default_context

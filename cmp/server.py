@@ -291,10 +291,12 @@ class Server(_stdlib.Server):
     # ---- references ----
 
     def incref(self, c, ident):
+        """One more reference, of the process that asks."""
         super().incref(c, ident)
         self._clients.took(c, ident)
 
     def decref(self, c, ident):
+        """Gives such a reference back."""
         if self._clients.gave(c, ident):
             super().decref(c, ident)
 

@@ -137,8 +137,8 @@ static PyMethodDef end_methods[] = {
 
 static PyGetSetDef end_getset[] = {
     {"closed", (getter)end_get_closed, NULL, "Whether it is closed in this process.", NULL},
-    {"readable", (getter)end_get_readable, NULL, NULL, NULL},
-    {"writable", (getter)end_get_writable, NULL, NULL, NULL},
+    {"readable", (getter)end_get_readable, NULL, "Can items be taken from it?", NULL},
+    {"writable", (getter)end_get_writable, NULL, "Can items be put into it?", NULL},
     {0},
 };
 
