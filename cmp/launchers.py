@@ -14,6 +14,7 @@ import runpy
 import select
 import signal
 import time
+from collections.abc import Iterator
 from multiprocessing import (
     connection,
     forkserver,
@@ -147,6 +148,17 @@ def _message(popen, process_obj) -> memoryview:
     return message.getbuffer()
 
 
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """No other thread forks meanwhile: its child would inherit the ends that are another child's, of pipes which then do
+    not end with that one."""
+    taken = _core._take_turn()
+    try:
+        yield
+    finally:
+        _core._give_turn(taken)
+
+
 def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
     """A pipe whose ends are closed with those they belong to."""
     reader, writer = os.pipe()
@@ -185,7 +197,8 @@ class ForkServerPopen(_Launcher, popen_forkserver.Popen):
         self._believed_until: float | None = None
         self.pid: int | None = None
         message = _message(self, process_obj)
-        self.sentinel, self._to_child = forkserver.connect_to_new_process(self._fds)
+        with _turn():
+            self.sentinel, self._to_child = forkserver.connect_to_new_process(self._fds)
         # The child takes the end of `_to_child` for the end of this process.
         self.finalizer = util.Finalize(self, util.close_fds, (self.sentinel, self._to_child))
         with open(self._to_child, "wb", closefd=False) as to_child:

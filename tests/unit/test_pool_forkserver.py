@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from multiprocessing import connection, forkserver, resource_tracker
+import threading
+from multiprocessing import connection, forkserver, reduction, resource_tracker
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,31 @@ def worker_that_ends_after_its_server(_: str) -> None:
 @pytest.mark.parametrize("scene", [worker_that_was_not_told_of, worker_that_ends_after_its_server])
 def test_task_of_a_worker_whose_fork_server_was_killed_is_lost_and_said_to_be(scene, server, tmp_path):
     alone.run(scene, str(tmp_path), env=server)
+
+
+def lose_one_whose_pipe_another_might_have():
+    """A thread starts that other just while the server is asked for the one, if it can."""
+    send, starter = reduction.sendfds, threading.Thread(target=lambda: other.start())
+    one = cmp.get_context("forkserver").Process(target=signal.pause, daemon=True)
+    other = cmp.get_context("fork").Process(target=signal.pause)
+
+    def start_and_send(*args):
+        starter.start()
+        starter.join(0.3)
+        send(*args)
+
+    reduction.sendfds = start_and_send
+    one.start()
+    starter.join()
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    one.join(PATIENCE_S)
+    assert one.exitcode is not None
+    other.kill()
+    other.join()
+
+
+def test_death_of_a_server_is_heard_though_processes_were_forked_while_it_was_asked():
+    alone.run(lose_one_whose_pipe_another_might_have)
 
 
 BLOCKED = signal.pthread_sigmask, (signal.SIG_BLOCK, ())
