@@ -150,8 +150,8 @@ def _message(popen, process_obj) -> memoryview:
 
 @contextlib.contextmanager
 def _turn() -> Iterator[None]:
-    """No other thread forks meanwhile: its child would inherit another child's ends of pipes, which then do not end with
-    that one."""
+    """No other thread forks meanwhile: its child would inherit another's ends of pipes, which then do not end with that
+    one."""
     taken = _core._take_turn()
     try:
         yield
