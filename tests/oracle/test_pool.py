@@ -234,6 +234,24 @@ def test_imap_next_times_out_and_can_be_asked_again(mp, pool):
     assert iterator.next(timeout=100) == 0.3
 
 
+def test_imap_takes_a_timeout_by_its_other_name(mp, pool):
+    gate = threading.Event()
+
+    def items():
+        yield 1
+        assert gate.wait(60)
+        yield 2
+
+    iterator = pool.imap(double, items())
+    assert iterator.__next__(100) == 2
+    with pytest.raises(mp.TimeoutError):
+        iterator.__next__(timeout=0.01)
+    gate.set()
+    assert iterator.__next__() == 4
+    with pytest.raises(StopIteration):
+        iterator.__next__(100)
+
+
 def test_imap_goes_on_after_an_exception_of_the_function(pool):
     iterator = pool.imap(fail_at_three, range(6))
     assert [next(iterator) for _ in range(3)] == [0, 1, 2]

@@ -302,6 +302,8 @@ static PyType_Spec job_spec = {
 
 static PyMethodDef imap_methods[] = {
     {"next", (PyCFunction)(void (*)(void))imap_next, METH_VARARGS | METH_KEYWORDS, next_doc},
+    /* The same by this name, which the slot below would take for a method without a timeout. */
+    {"__next__", (PyCFunction)(void (*)(void))imap_next, METH_VARARGS | METH_KEYWORDS | METH_COEXIST, next_doc},
     {NULL, NULL, 0, NULL},
 };
 
