@@ -1,4 +1,4 @@
-/* What tests do with a segment and nobody else: look at bytes by their reference, and wait for a lock whatever comes. */
+/* What tests do with a segment and nobody else: look at bytes by their reference, wait for a lock whatever comes. */
 #ifndef CMP_TESTS_PEEK_H
 #define CMP_TESTS_PEEK_H
 

@@ -1,5 +1,5 @@
 /* Preloaded before the C library: makes the n-th and the following calls of one function fail, as they do in a machine
- * or a sandbox that has run out or refuses. Steered from Python by failing_arm and failing_disarm (support/failing.py). */
+ * or a sandbox that has run out or refuses. Steered from Python by failing_arm and failing_disarm (failing.py). */
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
