@@ -42,6 +42,15 @@ def _facts(**more: object) -> dict[str, object]:
     }
 
 
+def _free_locks() -> None:
+    """In a forked child: the thread that was just starting a tracker or a server has not come along."""
+    for helper in (resource_tracker._resource_tracker, forkserver._forkserver):
+        helper._lock._at_fork_reinit()
+
+
+os.register_at_fork(after_in_child=_free_locks)
+
+
 class _Arrival:
     """Unpickling it runs arrival.py, and gives that module's globals."""
 

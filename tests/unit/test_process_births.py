@@ -7,14 +7,44 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from multiprocessing import connection, reduction, resource_tracker, util
+from multiprocessing import connection, forkserver, reduction, resource_tracker, util
 
 import pytest
 from support import alone
 from support.places import child_environment
+from support.waiting import LONG_S
 
 import cmp
+import cmp.launchers  # noqa: F401 - which frees the locks
+
+# ---- forked children ----
+
+
+@pytest.mark.parametrize("helper", [resource_tracker._resource_tracker, forkserver._forkserver])
+def test_a_child_forked_while_a_helper_of_the_standard_library_is_started_can_start_its_own(helper):
+    def use():
+        with helper._lock:
+            pass
+
+    taken, done = threading.Event(), threading.Event()
+
+    def be_starting():
+        with helper._lock:
+            taken.set()
+            done.wait()
+
+    thread = threading.Thread(target=be_starting)
+    thread.start()
+    taken.wait()
+    process = cmp.Process(target=use)
+    process.start()
+    process.join(LONG_S)
+    done.set()
+    thread.join()
+    assert process.exitcode == 0
+
 
 # ---- spawned children ----
 
