@@ -82,6 +82,22 @@ def test_fork_of_others_starts_the_children(mp, pipe, monkeypatch):
 # ---- functions that people add to Pool ----
 
 
+def test_start_method_of_others_is_its_childrens(mp, pipe, monkeypatch):
+    class Process(mp.get_context("fork").Process):
+        _start_method = "mine"
+
+    class Context(type(mp.get_context("fork"))):
+        _name = "mine"
+
+    Context.Process = Process
+    monkeypatch.setitem(mp.context._concrete_contexts, "mine", Context())
+    process = mp.get_context("mine").Process(target=lambda: note(pipe, mp.get_start_method().encode()))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert os.read(pipe[0], 100) == b"mine "
+
+
 def lazy_starmap(self, func, iterable, chunksize=1):
     """As it goes round: starmap with the laziness of imap."""
     self._check_running()
