@@ -238,7 +238,7 @@ _default_context = DefaultContext()
 
 
 def _force_start_method(method: str) -> None:
-    """In a child: its own processes start as it did. A method that was added here, as loky's, the stdlib gets to know."""
+    """In a child: its own processes start as it did. The stdlib gets to know a method that a program has added."""
     _default_context._actual_context = _concrete_contexts[method]
     _stdlib._concrete_contexts.setdefault(method, _default_context._actual_context)
     _stdlib._force_start_method(method)
