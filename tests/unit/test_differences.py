@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,21 @@ def test_rlock_held_at_a_bare_fork_is_the_parents():
             os._exit(lock.acquire(False))
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert lock._semlock._is_mine()
+
+
+def files_below():
+    """The files that the frames below are of."""
+    return {Path(frame.f_code.co_filename).name for frame, _ in traceback.walk_stack(None)}
+
+
+def test_no_frames_of_its_own_beneath_a_target_and_a_task():
+    files = cmp.SimpleQueue()
+    process = cmp.Process(target=lambda: files.put(files_below()))
+    process.start()
+    process.join()
+    with cmp.Pool(1) as pool:
+        below = files.get() | pool.apply(files_below)
+        with pytest.raises(StopIteration) as failure:
+            pool.apply(stop, [0])
+    assert Path(__file__).name in below and not {"process.py", "pool.py"} & below
+    assert str(failure.value.__cause__).count("  File ") == 1
