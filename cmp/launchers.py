@@ -14,7 +14,6 @@ import runpy
 import select
 import signal
 import time
-from collections.abc import Iterator
 from multiprocessing import (
     connection,
     forkserver,
@@ -27,7 +26,7 @@ from multiprocessing import (
 )
 from multiprocessing.context import set_spawning_popen
 
-from . import _core, alias, arrival, context
+from . import _core, alias, arrival, context, heirs
 
 __all__ = ["ForkServerPopen", "SpawnPopen"]
 
@@ -42,13 +41,9 @@ def _facts(**more: object) -> dict[str, object]:
     }
 
 
-def _free_locks() -> None:
-    """In a forked child: the thread that was just starting a tracker or a server has not come along."""
-    for helper in (resource_tracker._resource_tracker, forkserver._forkserver):
-        helper._lock._at_fork_reinit()
-
-
-os.register_at_fork(after_in_child=_free_locks)
+# The thread that was just starting a tracker or a server has not come along.
+heirs.free_at_fork(resource_tracker._resource_tracker._lock)
+heirs.free_at_fork(forkserver._forkserver._lock)
 
 
 class _Arrival:
@@ -121,13 +116,14 @@ class _StdlibSpawnPopen(_Launcher, popen_spawn_posix.Popen):
         dies early). A child that died is no error here: its exit code tells, however long its arguments were."""
         tracker = resource_tracker.getfd()
         message = _message(self, process_obj)
-        with contextlib.ExitStack() as childs, contextlib.ExitStack() as ours:
+        with heirs.no_forks(), contextlib.ExitStack() as childs, contextlib.ExitStack() as ours:
             sentinel, childs_end = _pipe(ours, childs)
             reader, writer = _pipe(childs, ours)
             command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=reader)
             self.pid = util.spawnv_passfds(spawn.get_executable(), command, [*self._fds, tracker, reader, childs_end])
             self.sentinel = sentinel
             # The child takes the end of `writer` for the end of this process.
+            heirs.keep_from(writer)
             self.finalizer = util.Finalize(self, util.close_fds, (sentinel, writer))
             ours.pop_all()
         with contextlib.suppress(BrokenPipeError):
@@ -135,7 +131,7 @@ class _StdlibSpawnPopen(_Launcher, popen_spawn_posix.Popen):
 
     def _send(self, writer: int, message: memoryview) -> None:
         """Writes until the child has read it all or has ended. That the pipe breaks then is not enough: a process that
-        another thread forked in between has its reading end, too."""
+        was forked in between may have its reading end, too."""
         os.set_blocking(writer, False)
         ends = select.poll()
         ends.register(writer, select.POLLOUT)
@@ -155,17 +151,6 @@ def _message(popen, process_obj) -> memoryview:
     finally:
         set_spawning_popen(None)
     return message.getbuffer()
-
-
-@contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    """No other thread forks meanwhile: its child would inherit another's ends of pipes, which then do not end with that
-    one."""
-    taken = _core._take_turn()
-    try:
-        yield
-    finally:
-        _core._give_turn(taken)
 
 
 def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
@@ -206,8 +191,10 @@ class ForkServerPopen(_Launcher, popen_forkserver.Popen):
         self._believed_until: float | None = None
         self.pid: int | None = None
         message = _message(self, process_obj)
-        with _turn():
+        forkserver.ensure_running()
+        with heirs.no_forks():  # an heir of the child's ends would hide that the server, or the child, is gone
             self.sentinel, self._to_child = forkserver.connect_to_new_process(self._fds)
+            heirs.keep_from(self._to_child)
         # The child takes the end of `_to_child` for the end of this process.
         self.finalizer = util.Finalize(self, util.close_fds, (self.sentinel, self._to_child))
         with open(self._to_child, "wb", closefd=False) as to_child:

@@ -14,7 +14,7 @@ from multiprocessing import connection, util
 from multiprocessing import process as _process
 from types import SimpleNamespace
 
-from . import _core, clients
+from . import _core, clients, heirs
 from .context import _default_context
 from .kin import theirs
 from .managed import ManagedBoundedSemaphore, ManagedCondition, ManagedLock, ManagedRLock, ManagedSemaphore
@@ -55,9 +55,10 @@ def _remove_folder_of_killed(address) -> None:
         pass
 
 
-def _close_in_others(owner, conn) -> None:
-    """In a process that another thread starts meanwhile."""
-    if _process.current_process() is not owner:
+def _close_in_others(owner, what, conn) -> None:
+    """In a process that another thread starts meanwhile; who closes it at that moment has closed it already, maybe, and
+    does not know yet."""
+    if _process.current_process() is not owner and not conn.closed and heirs.identity(conn.fileno()) == what:
         conn.close()
 
 
@@ -85,7 +86,7 @@ class BaseManager(_stdlib.BaseManager):
             begun.append(made)
             for told in kwds.get("args", ()):  # by which it tells its address; or, when it has died, that it never will
                 if isinstance(told, connection.Connection):
-                    util.register_after_fork(told, partial(_close_in_others, made))
+                    util.register_after_fork(told, partial(_close_in_others, made, heirs.identity(told.fileno())))
             return made
 
         begun = []

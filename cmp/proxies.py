@@ -13,7 +13,7 @@ from multiprocessing import process, util
 from types import SimpleNamespace
 from weakref import WeakValueDictionary
 
-from . import _core
+from . import _core, heirs
 from .carried import unpack
 from .kin import theirs
 
@@ -38,6 +38,7 @@ def _forget_connections() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_connections)
+heirs.free_at_fork(BaseProxy._mutex)
 
 
 class _Attached:

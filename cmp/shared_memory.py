@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from . import heirs
 from .kin import theirs
 
 _stdlib = theirs("shared_memory")
@@ -36,6 +37,7 @@ class _Tracker(threading.local):
 
 
 _tracker: Any = globals()["resource_tracker"]
+heirs.free_at_fork(_tracker._resource_tracker._lock)
 if not _HAS_TRACK:
     resource_tracker = _Tracker()
 

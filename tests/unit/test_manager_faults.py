@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from multiprocessing import connection
 
 import pytest
+from support.children import started
 from support.managers import ENDED, Manager
-from support.waiting import LONG_S, state_of, wait_until
+from support.waiting import LONG_S, finish, state_of, wait_until
 
 import cmp
 
@@ -195,3 +197,21 @@ def test_start_of_a_manager_that_dies_early_ends_though_a_process_was_started_me
     finally:
         other.kill()
         other.join()
+
+
+def test_process_forked_as_the_manager_s_pipe_closes_keeps_what_has_got_its_number(monkeypatch):
+    """Who closes it knows of that only after another thread may have opened something else, and forked."""
+    me, file, heirs = os.getpid(), open(os.devnull), []
+    close = connection.Connection._close
+
+    def close_and_reuse(conn):
+        number = conn.fileno()
+        close(conn)
+        if os.getpid() == me and not heirs:
+            assert os.dup(file.fileno()) == number
+            heirs.append(started(cmp, os.fstat, number))
+            os.close(number)
+
+    monkeypatch.setattr(connection.Connection, "_close", close_and_reuse)
+    with file, Manager():
+        finish(*heirs)

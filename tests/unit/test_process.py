@@ -47,18 +47,22 @@ def busy(out):
     os.write(out, b"%d\\n" % os.getpid())
     while True:
         pass
-def parent(out, method):
+def brother(life, end):
+    os.close(end)
+    os.read(life, 1)                    # until this program has ended
+def parent(out, method, life, end):
     if method == "fork":
         p = cmp.Process(target=busy, args=(out,), daemon=True)
     else:
         import worker
         p = cmp.get_context(method).Process(target=worker.work, daemon=True)
     p.start()
+    cmp.Process(target=brother, args=(life, end)).start()
     signal.pause()
 if __name__ == "__main__":
     r, w = os.pipe()
     os.dup2(w, 1)
-    p = cmp.Process(target=parent, args=(w, sys.argv[1])); p.start()
+    p = cmp.Process(target=parent, args=(w, sys.argv[1], *os.pipe())); p.start()
     pid = int(os.read(r, 100))
     begin = time.monotonic()
     p.kill(); p.join()
@@ -78,6 +82,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_daemon_ends_with_its_killed_parent(method, tmp_path):
+    """Also if it has a brother, who is no daemon and lives on."""
     (tmp_path / "family.py").write_text(FAMILY)
     (tmp_path / "worker.py").write_text(
         "import os\ndef work():\n    os.write(1, b'%d\\n' % os.getpid())\n    while True:\n        pass\n"

@@ -17,33 +17,57 @@ from support.places import child_environment
 from support.waiting import LONG_S
 
 import cmp
-import cmp.launchers  # noqa: F401 - which frees the locks
+import cmp.launchers
+import cmp.managers
 
 # ---- forked children ----
 
 
-@pytest.mark.parametrize("helper", [resource_tracker._resource_tracker, forkserver._forkserver])
-def test_a_child_forked_while_a_helper_of_the_standard_library_is_started_can_start_its_own(helper):
+LOCKS = {
+    "tracker": resource_tracker._resource_tracker._lock,
+    "fork server": forkserver._forkserver._lock,
+    "proxies": cmp.managers.BaseProxy._mutex,
+}
+
+
+def child_by_hand(use) -> int:
+    """The wait status of a child by os.fork that has called it, or was killed since it did not end."""
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(LONG_S)
+        use()
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+def child_by_process(use) -> int:
+    process = cmp.Process(target=use)
+    process.start()
+    process.join(LONG_S)
+    return process.exitcode
+
+
+@pytest.mark.parametrize("child", [child_by_process, child_by_hand])
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
+def test_a_child_forked_while_a_thread_has_a_lock_of_the_standard_library_s_helpers_can_have_it(lock, child):
     def use():
-        with helper._lock:
+        with lock:
             pass
 
     taken, done = threading.Event(), threading.Event()
 
     def be_starting():
-        with helper._lock:
+        with lock:
             taken.set()
             done.wait()
 
     thread = threading.Thread(target=be_starting)
     thread.start()
     taken.wait()
-    process = cmp.Process(target=use)
-    process.start()
-    process.join(LONG_S)
+    outcome = child(use)
     done.set()
     thread.join()
-    assert process.exitcode == 0
+    assert outcome == 0
 
 
 # ---- spawned children ----

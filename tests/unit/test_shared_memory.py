@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+from multiprocessing import resource_tracker
 
 import pytest
+from support import alone
 from support.places import child_environment
+from support.waiting import LONG_S
 
 from cmp import shared_memory
 
@@ -77,3 +83,23 @@ try:
 except FileNotFoundError:
     memory = SharedMemory(create=True, size=9)"""
     assert "leaked shared_memory" in stranger(code)
+
+
+def fork_while_a_thread_has_the_tracker() -> None:
+    """In a program that knows no other part of cmp."""
+    thread = threading.Thread(target=resource_tracker._resource_tracker._lock.acquire)
+    thread.start()
+    thread.join()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(LONG_S)
+        mine = shared_memory.SharedMemory(create=True, size=1)
+        mine.close()
+        mine.unlink()
+        resource_tracker._resource_tracker._stop()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_child_forked_while_a_thread_starts_the_tracker_has_shared_memory():
+    alone.run(fork_while_a_thread_has_the_tracker)

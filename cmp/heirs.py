@@ -1,0 +1,64 @@
+"""What the processes that this one forks are not to have of it, whoever forks them, and whatever other threads do then.
+
+The end of a process is seen by a pipe whose other end nobody has any more: an heir that lives on would hide it. And a
+lock that another thread held at the fork is nobody's in the child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+
+__all__ = ["free_at_fork", "identity", "keep_from", "no_forks"]
+
+_kept: dict[int, tuple[int, int]] = {}  # what each descriptor stands for
+_forking = threading.RLock()
+_PATIENCE_S = 1.0
+
+
+def identity(fd: int) -> tuple[int, int] | None:
+    """What a descriptor stands for: its number may be closed behind one's back, and stand for something else then."""
+    try:
+        facts = os.fstat(fd)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def keep_from(fd: int) -> None:
+    """Has all processes that are forked from now on close it."""
+    _kept[fd] = identity(fd)
+
+
+@contextlib.contextmanager
+def no_forks() -> Iterator[None]:
+    """No other thread forks meanwhile, unless this takes long: nobody waits for ever for a peer that stands still."""
+    with _forking:
+        yield
+
+
+def free_at_fork(lock: object) -> None:
+    """In a child it is free."""
+    os.register_at_fork(after_in_child=lock._at_fork_reinit)
+
+
+def _before() -> None:
+    _forking.acquire(timeout=_PATIENCE_S)
+
+
+def _after_in_parent() -> None:
+    with contextlib.suppress(RuntimeError):  # patience was at its end
+        _forking.release()
+
+
+def _after_in_child() -> None:
+    _forking._at_fork_reinit()
+    for fd, what in _kept.items():
+        if what is not None and identity(fd) == what:
+            os.close(fd)
+    _kept.clear()
+
+
+os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
