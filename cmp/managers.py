@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import weakref
 from functools import partial
 from multiprocessing import connection, util
 from multiprocessing import process as _process
@@ -55,10 +56,10 @@ def _remove_folder_of_killed(address) -> None:
         pass
 
 
-def _close_in_others(owner, what, conn) -> None:
+def _close_in_others(owner: weakref.ref, what, conn) -> None:
     """In a process that another thread starts meanwhile; who closes it at that moment has closed it already, maybe, and
-    does not know yet."""
-    if _process.current_process() is not owner and not conn.closed and heirs.identity(conn.fileno()) == what:
+    does not know yet. The owner has `conn` among its arguments: held here, the two would keep each other."""
+    if _process.current_process() is not owner() and not conn.closed and heirs.identity(conn.fileno()) == what:
         conn.close()
 
 
@@ -86,7 +87,8 @@ class BaseManager(_stdlib.BaseManager):
             begun.append(made)
             for told in kwds.get("args", ()):  # by which it tells its address; or, when it has died, that it never will
                 if isinstance(told, connection.Connection):
-                    util.register_after_fork(told, partial(_close_in_others, made, heirs.identity(told.fileno())))
+                    what = heirs.identity(told.fileno())
+                    util.register_after_fork(told, partial(_close_in_others, weakref.ref(made), what))
             return made
 
         begun = []
