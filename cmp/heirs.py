@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
+
+from . import _core
 
 __all__ = ["free_at_fork", "identity", "keep_from", "no_forks"]
 
 _kept: dict[int, tuple[int, int]] = {}  # what each descriptor stands for
-_forking = threading.RLock()
-_PATIENCE_S = 1.0
 
 
 def identity(fd: int) -> tuple[int, int] | None:
@@ -34,9 +33,13 @@ def keep_from(fd: int) -> None:
 
 @contextlib.contextmanager
 def no_forks() -> Iterator[None]:
-    """No other thread forks meanwhile, unless this takes long: nobody waits for ever for a peer that stands still."""
-    with _forking:
+    """No other thread starts a process by fork meanwhile, unless this takes more than a second: nobody waits for ever
+    for a peer that stands still."""
+    taken = _core._take_turn()
+    try:
         yield
+    finally:
+        _core._give_turn(taken)
 
 
 def free_at_fork(lock: object) -> None:
@@ -44,21 +47,11 @@ def free_at_fork(lock: object) -> None:
     os.register_at_fork(after_in_child=lock._at_fork_reinit)
 
 
-def _before() -> None:
-    _forking.acquire(timeout=_PATIENCE_S)
-
-
-def _after_in_parent() -> None:
-    with contextlib.suppress(RuntimeError):  # patience was at its end
-        _forking.release()
-
-
-def _after_in_child() -> None:
-    _forking._at_fork_reinit()
+def _close_kept() -> None:
     for fd, what in _kept.items():
         if what is not None and identity(fd) == what:
             os.close(fd)
     _kept.clear()
 
 
-os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+os.register_at_fork(after_in_child=_close_kept)

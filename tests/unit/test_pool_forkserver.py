@@ -108,43 +108,29 @@ def test_task_of_a_worker_whose_fork_server_was_killed_is_lost_and_said_to_be(sc
     alone.run(scene, str(tmp_path), env=server)
 
 
-def fork_by_hand() -> int:
-    pid = os.fork()
-    if pid == 0:
-        signal.pause()
-    return pid
-
-
-def fork_a_process() -> int:
-    process = cmp.get_context("fork").Process(target=signal.pause)
-    process.start()
-    return process.pid
-
-
-def lose_one_whose_pipe_another_might_have(way: str) -> None:
-    """A thread forks that other just while the server is asked for the one, if it can."""
-    heirs = []
-    send, forker = reduction.sendfds, threading.Thread(target=lambda: heirs.append(globals()[way]()))
+def lose_one_whose_pipe_another_might_have():
+    """A thread starts that other just while the server is asked for the one, if it can."""
+    send, starter = reduction.sendfds, threading.Thread(target=lambda: other.start())
     one = cmp.get_context("forkserver").Process(target=signal.pause, daemon=True)
+    other = cmp.get_context("fork").Process(target=signal.pause)
 
-    def fork_and_send(*args):
-        forker.start()
-        forker.join(0.3)
+    def start_and_send(*args):
+        starter.start()
+        starter.join(0.3)
         send(*args)
 
-    reduction.sendfds = fork_and_send
+    reduction.sendfds = start_and_send
     one.start()
-    forker.join()
+    starter.join()
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
     one.join(PATIENCE_S)
     assert one.exitcode is not None
-    os.kill(heirs[0], signal.SIGKILL)
-    os.waitpid(heirs[0], 0)
+    other.kill()
+    other.join()
 
 
-@pytest.mark.parametrize("way", [fork_a_process, fork_by_hand])
-def test_death_of_a_server_is_heard_though_processes_were_forked_while_it_was_asked(way):
-    alone.run(lose_one_whose_pipe_another_might_have, way.__name__)
+def test_death_of_a_server_is_heard_though_processes_were_forked_while_it_was_asked():
+    alone.run(lose_one_whose_pipe_another_might_have)
 
 
 BLOCKED = signal.pthread_sigmask, (signal.SIG_BLOCK, ())

@@ -167,6 +167,29 @@ void cmpy_turn_give(int taken)
     PyThread_release_lock(turn.lock);
 }
 
+static PyObject *take_turn(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    int taken = cmpy_turn_take();
+    return taken < 0 ? NULL : PyLong_FromLong(taken);
+}
+
+static PyObject *give_turn(PyObject *Py_UNUSED(module), PyObject *taken)
+{
+    cmpy_turn_give((int)PyLong_AsLong(taken));
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef turn_functions[] = {
+    {"_take_turn", take_turn, METH_NOARGS, "No other thread starts a process by fork until the turn is given back."},
+    {"_give_turn", give_turn, METH_O, "Gives back what _take_turn() gave."},
+    {NULL, NULL, 0, NULL},
+};
+
+int cmpy_fork_add(PyObject *module)
+{
+    return PyModule_AddFunctions(module, turn_functions);
+}
+
 static int flush_stream(struct cmpy_state *state, const char *name)
 {
     PyObject *stream = PySys_GetObject(name); /* borrowed */

@@ -6,6 +6,8 @@
 
 #include <sys/types.h>
 
+int cmpy_fork_add(PyObject *module);
+
 /* os.fork(): its audit event, its refusals, the at-fork hooks of the interpreter and of users, its warning about
  * threads (3.12), which counts as multiprocessing's and is therefore silent by default.
  * The child's pid, 0 in the child, -1 with an exception. An exception may be set in the first two cases, too: a signal
@@ -20,7 +22,7 @@ int cmpy_flush_streams(struct cmpy_state *state);
  * go, without running yet; if that holder forked then, the child would find the lock taken for ever.
  * 1: it is ours; 0: we have it already, or somebody kept it for a second, who may be waiting (in a hook of a fork, in a
  * flush) for something that we hold; -1 with what a signal handler raised. What came is handed to cmpy_turn_give, in
- * the parent only. With the GIL. */
+ * the parent only. With the GIL. Also for who has a pipe open that no child may inherit. */
 int cmpy_turn_take(void);
 void cmpy_turn_give(int taken);
 

@@ -14,6 +14,7 @@
 #include "py/ending.h"
 #include "py/faults.h"
 #include "py/feeder.h"
+#include "py/fork.h"
 #include "py/imap.h"
 #include "py/health.h"
 #include "py/life.h"
@@ -126,7 +127,7 @@ static int (*const adders[])(PyObject *module) = {
     cmpy_barrier_add, cmpy_channel_add, cmpy_reader_add, cmpy_queue_add, cmpy_simplequeue_add, cmpy_health_add,
     cmpy_cell_add, cmpy_descriptor_add, cmpy_life_add, cmpy_managerqueue_add, cmpy_engine_add, cmpy_results_add,
     cmpy_imap_add, cmpy_worker_add, cmpy_supervisor_add, cmpy_feeder_add, cmpy_callbacks_add,
-    cmpy_ending_add, cmpy_pool_add, cmpy_faults_add,
+    cmpy_ending_add, cmpy_pool_add, cmpy_fork_add, cmpy_faults_add,
 };
 
 /* A type made from a spec calls itself by its full name in the interpreter's messages ("'cmp.queues.Queue' object has
