@@ -1,4 +1,4 @@
-"""What the processes that this one forks are not to have of it, whoever forks them, and whatever other threads do then.
+"""What the processes that this one forks are not to have of it, whatever other threads do then.
 
 The end of a process is seen by a pipe whose other end nobody has any more: an heir that lives on would hide it. And a
 lock that another thread held at the fork is nobody's in the child.
@@ -28,18 +28,20 @@ def identity(fd: int) -> tuple[int, int] | None:
 
 def keep_from(fd: int) -> None:
     """Has all processes that are forked from now on close it."""
-    _kept[fd] = identity(fd)
+    what = identity(fd)
+    if what is not None:
+        _kept[fd] = what
 
 
 @contextlib.contextmanager
 def no_forks() -> Iterator[None]:
     """No other thread starts a process by fork meanwhile, unless this takes more than a second: nobody waits for ever
-    for a peer that stands still."""
-    taken = _core._take_turn()
-    try:
+    for a peer that stands still. An os.fork() of the program's own is not held off."""
+    try:  # first: what a signal handler raises may come before the turn taken has a name
+        _core._take_turn()
         yield
     finally:
-        _core._give_turn(taken)
+        _core._give_turn()
 
 
 def free_at_fork(lock: object) -> None:
@@ -49,7 +51,7 @@ def free_at_fork(lock: object) -> None:
 
 def _close_kept() -> None:
     for fd, what in _kept.items():
-        if what is not None and identity(fd) == what:
+        if identity(fd) == what:
             os.close(fd)
     _kept.clear()
 

@@ -196,7 +196,10 @@ static bool run_once(enum role role, bool armed, const char *point, enum cmp_fau
     if (role == CLOSER) {
         uint64_t number;
         /* Who joins needs nobody to shut it once more. */
-        if (cmp_load(&queue->shm->shut, relaxed) != 0) CHECK_EQ(cmp_queue_join(queue, NEVER), 0);
+        if (cmp_load(&queue->shm->shut, relaxed) != 0) {
+            CHECK_EQ(cmp_queue_join(queue, NEVER), 0);
+            CHECK_EQ(cmp_queue_size(queue), 0);
+        }
         CHECK_EQ(cmp_queue_shutdown(queue, true, NEVER), 0);
         CHECK_EQ(cmp_queue_size(queue), 0);
         CHECK_EQ(take_number(queue, &number, TRY), -EPIPE);

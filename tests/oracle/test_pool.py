@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import os
 import pickle
@@ -243,6 +244,7 @@ def test_imap_takes_a_timeout_by_its_other_name(mp, pool):
         yield 2
 
     iterator = pool.imap(double, items())
+    assert "timeout" in inspect.signature(iterator.__next__).parameters
     assert iterator.__next__(100) == 2
     with pytest.raises(mp.TimeoutError):
         iterator.__next__(timeout=0.01)

@@ -19,6 +19,7 @@ from support.waiting import LONG_S
 import cmp
 import cmp.launchers
 import cmp.managers
+from cmp import _core, heirs
 
 # ---- forked children ----
 
@@ -68,6 +69,37 @@ def test_a_child_forked_while_a_thread_has_a_lock_of_the_standard_library_s_help
     done.set()
     thread.join()
     assert outcome == 0
+
+
+class Rung(Exception):
+    pass
+
+
+def ring_while_forks_are_held_off() -> None:
+    """A timer's handler raises wherever it is called; another thread still gets the turn."""
+
+    def ring(number, frame):
+        raise Rung
+
+    signal.signal(signal.SIGALRM, ring)
+    for i in range(4000):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + i % 40))
+            for _ in range(300):
+                with heirs.no_forks():
+                    pass
+        except Rung:
+            pass
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(_core._take_turn()))
+    thread.start()
+    thread.join()
+    assert taken == [1], "somebody has it for ever"
+
+
+def test_forks_are_held_off_no_longer_than_asked_whatever_a_signal_handler_raises():
+    alone.run(ring_while_forks_are_held_off)
 
 
 # ---- spawned children ----

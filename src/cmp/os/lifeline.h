@@ -30,7 +30,8 @@ void cmp_lifeline_serve(void);
 
 /* The signal may not reach this process: the kernel forgets the setting when the process changes its user, and a
  * program can block the signal or take the handler away. So whoever waits looks now and then by himself. Ends the
- * process as the handler would; does nothing where nothing was armed, or -EBUSY was all that went wrong. */
+ * process as the handler would; does nothing where nothing was armed. After -EBUSY, no signal to be had, it is all
+ * there is. */
 void cmp_lifeline_look(void);
 
 /* When the lifeline ends this process, it first removes this file and then, if it is empty by then, this folder (NULL:

@@ -12,7 +12,7 @@
 /* This thread takes no signals from now on but those it causes itself (SIGSEGV and its like). False: nor has it
  * before. */
 bool cmp_sigmask_block(void);
-/* What somebody has let in again in a thread that has said so is blocked anew. */
+/* What somebody has let in again in a thread that blocks them is blocked anew. */
 void cmp_sigmask_renew(void);
 /* It takes those again that it took before; nothing where none were blocked. Also for a child that such a thread has
  * forked. Async-signal-safe. */

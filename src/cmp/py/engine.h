@@ -25,11 +25,11 @@ enum cmpy_pool_state { CMPY_POOL_RUN, CMPY_POOL_CLOSE, CMPY_POOL_TERMINATE };
 
 /* The parent's knowledge of one worker; slot i of the pool table. */
 struct cmpy_worker {
-    PyObject *process;   /* NULL: the slot is free */
-    int fd;              /* its sentinel, the process object's; -1: none */
+    PyObject *process;    /* NULL: the slot is free */
+    int fd;               /* its sentinel, the process object's; -1: none */
     uint64_t fd_identity; /* what that number stands for (os/identity.h) */
-    bool ended;          /* its exit code is known; settled by whoever leads next */
-    bool settled;        /* ended, and its claim seen to: the supervisor frees the slot */
+    bool ended;           /* its exit code is known; settled by whoever leads next */
+    bool settled;         /* ended, and its claim seen to: the supervisor frees the slot */
     int pid, exitcode;
     int64_t ended_ns;
 };

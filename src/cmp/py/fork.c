@@ -162,7 +162,7 @@ int cmpy_turn_take(void)
 
 void cmpy_turn_give(int taken)
 {
-    if (taken <= 0) return;
+    if (taken <= 0 || turn.epoch != cmp_fork_epoch() || turn.holder != PyThread_get_thread_ident()) return;
     turn.holder = 0;
     PyThread_release_lock(turn.lock);
 }
@@ -173,15 +173,15 @@ static PyObject *take_turn(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(igno
     return taken < 0 ? NULL : PyLong_FromLong(taken);
 }
 
-static PyObject *give_turn(PyObject *Py_UNUSED(module), PyObject *taken)
+static PyObject *give_turn(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    cmpy_turn_give((int)PyLong_AsLong(taken));
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    cmpy_turn_give(1);
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef turn_functions[] = {
     {"_take_turn", take_turn, METH_NOARGS, "No other thread starts a process by fork until the turn is given back."},
-    {"_give_turn", give_turn, METH_O, "Gives back what _take_turn() gave."},
+    {"_give_turn", give_turn, METH_NOARGS, "Gives the turn back, where it is this thread's."},
     {NULL, NULL, 0, NULL},
 };
 

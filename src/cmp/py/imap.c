@@ -246,6 +246,10 @@ PyDoc_STRVAR(next_doc,
 "next($self, /, timeout=None)\n--\n\n"
 "The next result; TimeoutError if it does not come within so many seconds.");
 
+PyDoc_STRVAR(dunder_next_doc,
+"__next__($self, /, timeout=None)\n--\n\n"
+"The same as next().");
+
 static PyObject *imap_next(IMapIterator *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"timeout", NULL};
@@ -303,7 +307,8 @@ static PyType_Spec job_spec = {
 static PyMethodDef imap_methods[] = {
     {"next", (PyCFunction)(void (*)(void))imap_next, METH_VARARGS | METH_KEYWORDS, next_doc},
     /* The same by this name, which the slot below would take for a method without a timeout. */
-    {"__next__", (PyCFunction)(void (*)(void))imap_next, METH_VARARGS | METH_KEYWORDS | METH_COEXIST, next_doc},
+    {"__next__", (PyCFunction)(void (*)(void))imap_next, METH_VARARGS | METH_KEYWORDS | METH_COEXIST,
+     dunder_next_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -321,16 +321,15 @@ static int look_for_idle(void *arg)
         if (code != 0) return code;
     }
     struct cmp_queue_shm *shm = queue->shm;
+    /* What is thrown away is done before it leaves, and who shut the queue may have died before it had thrown
+     * everything away. A joiner goes on with that, but not with the GIL. */
+    if (cmp_load(&shm->shut, acquire) == CMP_QUEUE_SHUT && size_of(shm) > 0) {
+        int code = joining->deadline_ns == 0 ? -EAGAIN : cmp_queue_discard(queue, joining->deadline_ns);
+        if (code < 0) return code;
+    }
     /* dones before tail: dones never passes tail, so equal means that they met between the two looks. */
     uint64_t dones = cmp_load(&shm->dones, acquire);
     if (dones == cmp_load(&shm->tail, acquire)) return 0;
-    /* Who shut it may have died before it had thrown everything away. A joiner goes on with that, but not with the
-     * GIL. */
-    bool may_help = joining->deadline_ns != 0 && cmp_load(&shm->shut, acquire) == CMP_QUEUE_SHUT;
-    if (may_help && size_of(shm) > 0) {
-        int code = cmp_queue_discard(queue, joining->deadline_ns);
-        if (code < 0) return code;
-    }
     /* A tail reached before the call would have been seen above: dones was then no less than this tail. */
     return (int64_t)(cmp_load(&shm->idle_at, acquire) - joining->tail) >= 0 ? 0 : -EAGAIN;
 }

@@ -121,7 +121,9 @@ int cmp_queue_settle(struct cmp_queue *queue, int64_t deadline_ns);
 
 /* JoinableQueue: unfinished = puts - dones, so no third counter can disagree. -ERANGE: called too many times. */
 int cmp_queue_task_done(struct cmp_queue *queue);
-/* Until no item is unfinished, be it for a moment only: 0, -EAGAIN (deadline 0), -ETIMEDOUT, -EINTR. */
+/* Until no item is unfinished, be it for a moment only: 0, -EAGAIN (deadline 0), -ETIMEDOUT, -EINTR. Of a queue that
+ * was shut at once it throws away what is left: also what cmp_queue_shutdown gives, and -ENOMEM, -EBADF, -EUCLEAN.
+ * Then not with the GIL held, unless the deadline is 0. */
 int cmp_queue_join(struct cmp_queue *queue, int64_t deadline_ns);
 
 /* For the sweep (shm/sweep.h). Freeze locks both sides, take before put, repairing what a dead holder left: 0, or

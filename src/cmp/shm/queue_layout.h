@@ -61,8 +61,9 @@
  * i >= head_chunk.first. It freezes a queue, repairing both sides, before it judges.
  *
  * SLEEPING. Takers sleep on `items`, producers of a full queue on `room`, join on `dones_ec`. Each publishing store
- * (tail; head; dones) is followed, after the lock, by a notify, and each sleeper looks at the index it waits for
- * between prepare and sleep. The woken one passes the wake-up on while there is more (eventcount.h).
+ * (tail; head; dones) is followed by a notify, after the lock, but for the dones of what is thrown away, and each
+ * sleeper looks at the index it waits for between prepare and sleep. The woken one passes the wake-up on while there
+ * is more (eventcount.h).
  *
  * THE EVENTFD, once armed, is raised exactly while items are there, as seen by whoever holds the put lock: a put
  * raises it, and then publishes, before it lets go of that lock, and a taker that would take the last item holds the
@@ -72,7 +73,9 @@
  *
  * JOIN. Items put and not yet done are tail - dones. task_done moves dones by CAS, never past tail; when the two
  * meet it notes the place in idle_at, so that a joiner that sleeps through that moment still learns of it. A kill
- * before that note only makes the joiner's timed look find dones == tail itself. */
+ * before that note only makes the joiner's timed look find dones == tail itself. What a shutdown throws away is done
+ * just before [queue.head]; after a kill in between it is done twice, by the repairer's next throwing away. A joiner of
+ * a shut queue throws away itself what is left, whose thrower may be dead. */
 struct cmp_queue_shm {
     uint32_t magic;
     uint32_t number;

@@ -161,8 +161,9 @@ static int take_locked(struct taking *t, cmp_owner me, uint64_t head, uint64_t t
     }
     if (t->done == 0) return code != 0 ? code : -EUCLEAN;
     t->index = head;
-    /* Before they leave: if this process dies in between, the next to throw away counts them again, and a join ends
-     * early, which it may after such an end; counted after, nobody would count them, and it would never end. */
+    /* Before they leave: if this process dies in between, the next to throw away counts them again, so that a join ends
+     * early, or a task_done comes too often, which may be after such an end; counted after, nobody would count them,
+     * and a join would never end. */
     for (size_t i = 0; t->discard && i < t->done; i++) (void)cmp_queue_task_done(queue);
     if (t->claim != NULL) cmp_store(t->claim, CMP_QUEUE_CLAIM(t->items[0].tag, head), release, "queue.claim");
     leave(t, head + t->done, &at, off, me);
