@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from multiprocessing import connection, forkserver, reduction, resource_tracker
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import alone
+from support.waiting import wait_until
 
 import cmp
 from cmp.pool import WorkerLostError
@@ -136,21 +138,25 @@ def test_death_of_a_server_is_heard_though_processes_were_forked_while_it_was_as
 BLOCKED = signal.pthread_sigmask, (signal.SIG_BLOCK, ())
 
 
-def lose_tracker_server_and_workers(method):
-    """All are started again by the thread that replaces the workers, and takes no signals itself."""
+def lose_tracker_server_and_workers(pool) -> set[int]:
+    """All are started again by the thread that replaces the workers, and takes no signals itself. What the new worker
+    does not take."""
+    resource_tracker.ensure_running()
+    victims = [resource_tracker._resource_tracker._pid, forkserver._forkserver._forkserver_pid, pool._pool[0].pid]
+    for pid in victims:
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+    while True:
+        try:
+            return pool.apply(*BLOCKED)
+        except WorkerLostError:  # the first one may go to who is just being killed
+            pass
+
+
+def lose_one_after_the_others(method):
     with cmp.get_context(method).Pool(1) as pool:
         assert pool.apply(*BLOCKED) == set()
-        resource_tracker.ensure_running()
-        victims = [resource_tracker._resource_tracker._pid, forkserver._forkserver._forkserver_pid, pool._pool[0].pid]
-        for pid in victims:
-            if pid is not None:
-                os.kill(pid, signal.SIGKILL)
-        while True:
-            try:
-                assert pool.apply(*BLOCKED) == set()
-                break
-            except WorkerLostError:  # the first one may go to who is just being killed
-                pass
+        assert lose_tracker_server_and_workers(pool) == set()
         result = pool.apply_async(os._exit, (3,))
         try:
             result.get(PATIENCE_S)
@@ -161,4 +167,22 @@ def lose_tracker_server_and_workers(method):
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_workers_take_signals_and_their_server_hears_of_them_after_the_tracker_was_killed(method):
-    alone.run(lose_tracker_server_and_workers, method)
+    alone.run(lose_one_after_the_others, method)
+
+
+def blocks(thread: threading.Thread, number: signal.Signals) -> bool:
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    return int(re.search(r"^SigBlk:\s*(\w+)", status, re.MULTILINE)[1], 16) >> number - 1 & 1 == 1
+
+
+def look_at_who_replaces(method):
+    with cmp.get_context(method).Pool(1) as pool:
+        lose_tracker_server_and_workers(pool)
+        (supervisor,) = [thread for thread in threading.enumerate() if thread.name == "cmp-pool-supervisor"]
+        wait_until(lambda: blocks(supervisor, signal.SIGINT) and blocks(supervisor, signal.SIGTERM))
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_who_replaces_workers_takes_no_signals_after_the_tracker_was_killed(method):
+    """Which are for a thread of the program that waits for them by sigwait()."""
+    alone.run(look_at_who_replaces, method)

@@ -161,6 +161,41 @@ p = cmp.Process(target=child); p.start(); p.join()
     assert done.returncode == -signal.SIGKILL
 
 
+PARTED = """
+import cmp, os, signal, sys
+def child():
+    parent = cmp.parent_process()
+    parent.join(100)
+    os.write(1, b"alive" if parent.is_alive() else b"ended")
+def brother(life, end):
+    os.close(end)
+    os.read(life, 1)                    # until this program has ended
+def parent(method, life, end):
+    cmp.get_context(method).Process(target=child).start()
+    cmp.Process(target=brother, args=(life, end)).start()
+    os.kill(os.getpid(), signal.SIGKILL)
+if __name__ == "__main__":
+    r, w = os.pipe()
+    os.dup2(w, 1)
+    p = cmp.Process(target=parent, args=(sys.argv[1], *os.pipe())); p.start(); p.join()
+    print(os.read(r, 100).decode(), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_learns_of_its_parent_s_end_though_a_brother_lives(method, tmp_path):
+    (tmp_path / "parted.py").write_text(PARTED)
+    done = subprocess.run(
+        [sys.executable, "parted.py", method],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        env=child_environment(),
+    )
+    assert done.stderr == "ended\n"
+
+
 # What a sandbox does that does not know the call.
 NO_PIDFD = """
 import errno, sys

@@ -1,15 +1,23 @@
-"""Signal handlers that use the very object in whose call they interrupt their process."""
+"""Signal handlers that use the very object in whose call they interrupt their process, or end that call."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from support import alone
 from support.tasks import double
+from support.waiting import LONG_S
 
 import cmp
+from cmp import heirs
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -157,3 +165,69 @@ def test_control_c_while_next_makes_tasks_costs_no_result(pool):
             got.extend(results)
     got.extend(results)
     assert got == [2, 4, 6, 8]
+
+
+# ---- handlers that raise while a process is forked, or is not to be ----
+
+
+class Interrupted(Exception): ...
+
+
+def interrupt(call: Callable[[], None], place: int) -> bool:
+    """Calls it; the place-th line of cmp's Python code that this process comes to raises, as a handler might there.
+    False: it does not come to as many."""
+    me, folder, places = os.getpid(), Path(cmp.__file__).parent, itertools.count()
+    raised = []
+
+    def trace(frame, event, _):
+        if Path(frame.f_code.co_filename).parent != folder:
+            return None
+        if os.getpid() == me and event == "line" and next(places) == place:
+            raised.append(frame)
+            raise Interrupted
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except Interrupted:
+        pass
+    finally:
+        sys.settrace(None)
+    return bool(raised)
+
+
+def fork() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def hold_off_forks() -> None:
+    with heirs.no_forks():
+        pass
+
+
+def ask_a_server() -> None:
+    process = cmp.get_context("forkserver").Process(target=os.getpid)
+    process.start()
+    process.join()
+
+
+def interrupt_and_ask(name: str) -> None:
+    ask_a_server()
+    for place in itertools.count():
+        more = interrupt(globals()[name], place)
+        asker = threading.Thread(target=ask_a_server, daemon=True)
+        asker.start()
+        asker.join(LONG_S)
+        assert not asker.is_alive(), f"line {place} keeps the others out"
+        if not more:
+            break
+
+
+@pytest.mark.parametrize("call", [fork, hold_off_forks])
+def test_exception_of_a_handler_in_the_hooks_of_a_fork_keeps_nobody_from_asking_a_server(call):
+    """Wherever it comes: in whatever this process runs before and after a fork, and where it holds forks off."""
+    alone.run(interrupt_and_ask, call.__name__)
