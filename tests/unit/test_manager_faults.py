@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from multiprocessing import connection
 
 import pytest
@@ -55,8 +56,8 @@ WAITS = {
     "Condition.acquire": lambda m: taken(m.Condition()).acquire,
     "Event.wait": lambda m: m.Event().wait,
     "Barrier.wait": lambda m: m.Barrier(2).wait,
-    "Pool.apply": lambda m: lambda p=m.Pool(1): p.apply(signal.pause),
-    "AsyncResult.get": lambda m: lambda r=m.Pool(1).apply_async(signal.pause): r.get(),
+    "Pool.apply": lambda m: lambda p=m.Pool(1): p.apply(time.sleep, (LONG_S * 5,)),
+    "AsyncResult.get": lambda m: lambda r=m.Pool(1).apply_async(time.sleep, (LONG_S * 5,)): r.get(),
     "a registered object": lambda m: m.Slow().wait,
     "a registered queue.Queue": lambda m: m.PlainQueue().get,
 }
@@ -89,7 +90,7 @@ def test_every_blocked_call_ends_with_a_manager_that_is_killed(death, address):
     for thread in threads:
         thread.start()
     pid = manager._process.pid
-    wait_until(lambda: len(tids) == len(calls) and all(state_of(tid) == "S" for tid in tids.values()))
+    wait_until(lambda: came or (len(tids) == len(calls) and all(state_of(tid) == "S" for tid in tids.values())))
     assert came == {}
     for sign in DEATHS[death]:
         os.kill(pid, sign)
