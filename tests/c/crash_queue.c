@@ -17,7 +17,7 @@
 #define ITEMS 120 /* over several chunks */
 #define BATCH 7
 
-enum role { PRODUCER, PRODUCER_BATCHES, TAKER, TAKER_BATCHES, CLOSER };
+enum role { PRODUCER, PRODUCER_BATCHES, TAKER, TAKER_BATCHES, TAKER_OF_DAMAGE, CLOSER, CLOSER_OF_DAMAGE };
 static const unsigned passes[] = {0, 1, 2, 11, 30};
 
 struct books {
@@ -93,6 +93,35 @@ static void take_batches(struct run *run)
     }
 }
 
+/* Takes all there is, each being done, also what cannot be read. */
+static void take_damage(struct run *run, int64_t deadline_ns)
+{
+    for (;;) {
+        uint64_t number;
+        int code = take_number(&run->fixture.queue, &number, deadline_ns);
+        if (code == -EAGAIN || code == -ETIMEDOUT) return;
+        CHECK(code == 0 || code == -EBADMSG);
+        /* Already done twice where the dead one had counted what the survivor passes over again. */
+        (void)cmp_queue_task_done(&run->fixture.queue);
+    }
+}
+
+static void lend(void *arg, cmp_ref block, _Atomic uint64_t *tenure)
+{
+    const struct run *run = arg;
+    (void)block;
+    uint64_t item = CMP_TENURE_OF_QUEUE(CMP_TENURE_ITEM, run->fixture.queue.shm->number, ITEMS - 8);
+    if (cmp_load(tenure, relaxed) == item) cmp_store(tenure, item + ITEMS, relaxed, "test.lend");
+}
+
+/* The first record cannot be, so that its chunk is passed over, and a later one names a block that is not its own. */
+static void damage(struct run *run)
+{
+    CHECK_EQ(size_for(ITEMS - 8), 7000);
+    set_header(head_record(&run->fixture.queue), 0x7fffffff);
+    CHECK_EQ(cmp_block_walk(&run->fixture.segment, lend, run), 0);
+}
+
 static void play(void *arg)
 {
     struct run *run = arg;
@@ -102,7 +131,9 @@ static void play(void *arg)
     case PRODUCER_BATCHES: produce_batches(run); break;
     case TAKER: take_one_by_one(run); break;
     case TAKER_BATCHES: take_batches(run); break;
-    case CLOSER: CHECK_EQ(cmp_queue_shutdown(&run->fixture.queue, true, NEVER), 0); break;
+    case TAKER_OF_DAMAGE: take_damage(run, TRY); break;
+    case CLOSER:
+    case CLOSER_OF_DAMAGE: CHECK_EQ(cmp_queue_shutdown(&run->fixture.queue, true, NEVER), 0);
     }
     cmp_fault_disarm();
 }
@@ -153,6 +184,17 @@ static void balance_taker(struct run *run)
     CHECK_EQ(take_number(queue, &number, TRY), -EAGAIN);
 }
 
+/* After the death of one who took damage: the survivor takes the rest, and only what the dead one's call had taken is
+ * for somebody else to be done. */
+static void balance_damage(struct run *run, bool killed)
+{
+    struct cmp_queue *queue = &run->fixture.queue;
+    take_damage(run, 1);
+    take_damage(run, TRY);
+    if (killed) (void)cmp_queue_task_done(queue);
+    CHECK_EQ(cmp_queue_join(queue, TRY), 0);
+}
+
 /* Nothing of the dead is left. */
 static void balance_blocks(struct cmp_segment *segment)
 {
@@ -190,10 +232,11 @@ static bool run_once(enum role role, bool armed, const char *point, enum cmp_fau
     if (armed) CHECK_EQ(cmp_queue_arm(queue, NEVER), 0);
     if (role >= TAKER)
         for (uint64_t i = 0; i < ITEMS; i++) CHECK_EQ(put_sized(queue, i, size_for(i), NEVER), 0);
+    if (role == TAKER_OF_DAMAGE || role == CLOSER_OF_DAMAGE) damage(&run);
     bool reached = was_killed(test_reap(test_child(play, &run)));
     /* Who only waits for the descriptor hears of every item. */
     if (armed && cmp_queue_size(queue) > 0) CHECK(readable(event_fd));
-    if (role == CLOSER) {
+    if (role >= CLOSER) {
         uint64_t number;
         /* Who joins needs nobody to shut it once more. */
         if (cmp_load(&queue->shm->shut, relaxed) != 0) {
@@ -203,13 +246,15 @@ static bool run_once(enum role role, bool armed, const char *point, enum cmp_fau
         CHECK_EQ(cmp_queue_shutdown(queue, true, NEVER), 0);
         CHECK_EQ(cmp_queue_size(queue), 0);
         CHECK_EQ(take_number(queue, &number, TRY), -EPIPE);
+    } else if (role == TAKER_OF_DAMAGE) {
+        balance_damage(&run, reached);
     } else if (role >= TAKER) {
         balance_taker(&run);
     } else {
         balance_producer(&run);
     }
     /* Each ended with a look in vain or a shutdown: by now the eventfd says what is so. */
-    if (armed && role != CLOSER) CHECK(!readable(event_fd));
+    if (armed && role < CLOSER) CHECK(!readable(event_fd));
     balance_blocks(&run.fixture.segment);
     fixture_close(&run.fixture);
     close(event_fd);
@@ -333,7 +378,10 @@ ROLE(producer_of_batches, PRODUCER_BATCHES, true)
 ROLE(taker, TAKER, false)
 ROLE(taker_armed, TAKER, true)
 ROLE(taker_of_batches, TAKER_BATCHES, true)
+ROLE(taker_of_damage, TAKER_OF_DAMAGE, false)
+ROLE(taker_of_damage_armed, TAKER_OF_DAMAGE, true)
 ROLE(closer, CLOSER, false)
+ROLE(closer_of_damage, CLOSER_OF_DAMAGE, false)
 
 /* Every name there is, both sides, at its first passes and at some later ones: at least so many kills have to find
  * their point. */
@@ -394,5 +442,8 @@ TEST(taker_killed_at_every_store) { crash(taker, 50); }
 TEST(taker_from_an_armed_queue_killed_at_every_store) { crash(taker_armed, 50); }
 TEST(taker_of_batches_killed_at_every_store) { crash(taker_of_batches, 50); }
 TEST(immediate_shutdown_killed_at_every_store) { crash(closer, 20); }
+TEST(taker_of_damage_killed_at_every_store) { crash(taker_of_damage, 30); }
+TEST(taker_of_damage_from_an_armed_queue_killed_at_every_store) { crash(taker_of_damage_armed, 30); }
+TEST(immediate_shutdown_of_damage_killed_at_every_store) { crash(closer_of_damage, 20); }
 TEST(sleeping_taker_killed_at_every_store) { crash(run_takers, 20); }
 TEST(sleeping_producer_killed_at_every_store) { crash(run_producers, 20); }

@@ -65,6 +65,22 @@ def test_item_whose_taker_died_keeps_join_waiting(mp):
     thread.join(LONG_S)
 
 
+class FailsToUnpickle:
+    def __reduce__(self):
+        return divmod, (1, 0)
+
+
+def test_item_that_does_not_unpickle_is_its_taker_s_to_be_done(mp):
+    q = mp.JoinableQueue()
+    q.put(FailsToUnpickle())
+    with pytest.raises(ZeroDivisionError):
+        q.get(timeout=LONG_S)
+    q.task_done()
+    q.join()
+    with pytest.raises(ValueError):
+        q.task_done()
+
+
 def test_join_waits(mp):
     q = mp.JoinableQueue()
     q.put(1)

@@ -111,6 +111,29 @@ def test_get_many_that_is_interrupted_says_so_whatever_it_met(q):
     assert error.value.items == [1, 5]
 
 
+def test_what_could_not_be_pickled_keeps_no_join_waiting():
+    q = cmp.JoinableQueue()
+    with pytest.raises(TypeError):
+        q.put_many([1, threading.Lock(), 2])
+    with pytest.raises(TypeError):
+        q.put(threading.Lock())
+    assert q.get() == 1
+    q.task_done()
+    q.join()
+
+
+def test_of_a_batch_that_fails_several_times_one_is_the_takers_to_be_done():
+    q = cmp.JoinableQueue()
+    q.put_many([Unpicklable(), 1, Unpicklable(), Unpicklable()])
+    with pytest.raises(ValueError) as error:
+        q.get_many()
+    for _ in [*error.value.items, error.value]:
+        q.task_done()
+    q.join()
+    with pytest.raises(ValueError, match="task_done"):
+        q.task_done()
+
+
 def test_joinable_batches_count():
     q = cmp.JoinableQueue()
     q.put_many(range(3))

@@ -153,10 +153,12 @@ static int get_many_call(void *arg, int64_t deadline_ns)
 static int append_decoded(struct cmpy_channel *channel, struct getting_many *g, PyObject *list)
 {
     PyObject *type = NULL, *value = NULL, *trace = NULL;
+    uint64_t untold = 0;
     for (size_t i = 0; i < g->done; i++) {
         struct cmpy_source source = {.bytes = g->items[i].data, .size = g->items[i].size};
         PyObject *object = cmpy_decode(channel->state, &source);
         if (object == NULL || PyList_Append(list, object) < 0) {
+            untold += type != NULL;
             if (type != NULL && !cmpy_exception_interrupts()) {
                 PyErr_Clear();
             } else {
@@ -170,6 +172,8 @@ static int append_decoded(struct cmpy_channel *channel, struct getting_many *g, 
         cmp_queue_release_item(&channel->queue, &g->items[i]);
     }
     if (type == NULL) return 0;
+    /* Of several that failed the caller learns of one, and can say of that one only that it is done. */
+    if (untold > 0) (void)cmp_queue_count_done(&channel->queue, untold);
     /* What was taken with it is not lost: the exception carries it. One without room for attributes carries nothing. */
     PyErr_NormalizeException(&type, &value, &trace);
     if (PyObject_SetAttrString(value, "items", list) < 0) PyErr_Clear();

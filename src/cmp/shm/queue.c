@@ -290,20 +290,28 @@ int cmp_queue_settle(struct cmp_queue *queue, int64_t deadline_ns)
 
 /* --- join --- */
 
-int cmp_queue_task_done(struct cmp_queue *queue)
+uint64_t cmp_queue_count_done(struct cmp_queue *queue, uint64_t n)
 {
     struct cmp_queue_shm *shm = queue->shm;
-    uint64_t dones = cmp_load(&shm->dones, relaxed), tail;
+    uint64_t dones = cmp_load(&shm->dones, relaxed), tail, counted;
     do {
         /* Acquire: pairs with [queue.publish]. The item that is done was put before, so this tail counts it. */
         tail = cmp_load(&shm->tail, acquire);
-        if (tail - dones - 1 >= UINT64_C(1) << 63) return -ERANGE;
-    } while (!cmp_cas(&shm->dones, &dones, dones + 1, seq_cst, "queue.done"));
-    if (dones + 1 != tail) return 0;
+        uint64_t unfinished = tail - dones;
+        if (unfinished > INT64_MAX) return 0; /* bytes that cannot be */
+        counted = n < unfinished ? n : unfinished;
+        if (counted == 0) return 0;
+    } while (!cmp_cas(&shm->dones, &dones, dones + counted, seq_cst, "queue.done"));
+    if (dones + counted != tail) return counted;
     uint64_t idle_at = cmp_load(&shm->idle_at, relaxed);
     while ((int64_t)(tail - idle_at) > 0 && !cmp_cas(&shm->idle_at, &idle_at, tail, seq_cst, "queue.idle")) {}
     cmp_eventcount_notify_all(&shm->dones_ec);
-    return 0;
+    return counted;
+}
+
+int cmp_queue_task_done(struct cmp_queue *queue)
+{
+    return cmp_queue_count_done(queue, 1) == 1 ? 0 : -ERANGE;
 }
 
 struct joining {

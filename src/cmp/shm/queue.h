@@ -79,8 +79,8 @@ struct cmp_taken {
 /* claim: a word set before the item leaves the queue ([queue.claim]), or NULL: the item's tag in the upper half, its
  * index + 1 in the lower (CMP_QUEUE_CLAIM). Tags of items that are claimed are not 0, so that no claim is.
  * 0; -EAGAIN empty (deadline 0), -ETIMEDOUT, -EBUSY, -EINTR, -EPIPE (shut down and empty), -EBADMSG (a record that
- * cannot be: it is skipped, nothing else is lost), -ENOMEM, -EBADF (this process cannot map where the item lies: it
- * stays where it is). */
+ * cannot be: it is skipped, with those behind it that cannot be found without it, which count as done), -ENOMEM, -EBADF
+ * (this process cannot map where the item lies: it stays where it is). */
 #define CMP_QUEUE_CLAIM(tag, index) ((uint64_t)(tag) << 32 | (uint32_t)((index) + 1))
 int cmp_queue_take(struct cmp_queue *queue, struct cmp_taken *taken, _Atomic uint64_t *claim, int64_t deadline_ns);
 /* Gives the block back, if there is one; in a child that was forked since the take, it stays the parent's. */
@@ -121,6 +121,9 @@ int cmp_queue_settle(struct cmp_queue *queue, int64_t deadline_ns);
 
 /* JoinableQueue: unfinished = puts - dones, so no third counter can disagree. -ERANGE: called too many times. */
 int cmp_queue_task_done(struct cmp_queue *queue);
+/* The same for n at once, or for as many as are unfinished; how many that were. For what leaves without anybody being
+ * told of it, who could say that it is done: each call that gives or raises something is good for one task_done. */
+uint64_t cmp_queue_count_done(struct cmp_queue *queue, uint64_t n);
 /* Until no item is unfinished, be it for a moment only: 0, -EAGAIN (deadline 0), -ETIMEDOUT, -EINTR. Of a queue that
  * was shut at once it throws away what is left: also what cmp_queue_shutdown gives, and -ENOMEM, -EBADF, -EUCLEAN.
  * Then not with the GIL held, unless the deadline is 0. */

@@ -73,9 +73,11 @@
  *
  * JOIN. Items put and not yet done are tail - dones. task_done moves dones by CAS, never past tail; when the two
  * meet it notes the place in idle_at, so that a joiner that sleeps through that moment still learns of it. A kill
- * before that note only makes the joiner's timed look find dones == tail itself. What a shutdown throws away is done
- * just before [queue.head]; after a kill in between it is done twice, by the repairer's next throwing away. A joiner of
- * a shut queue throws away itself what is left, whose thrower may be dead. */
+ * before that note only makes the joiner's timed look find dones == tail itself. A get that ends with an item, or
+ * with the error of one, is followed by the caller's task_done. What leaves otherwise is done just before [queue.head]
+ * or [queue.head_damage]: what a shutdown throws away, and what damage makes a taker pass over beyond the one item it
+ * is told of. After a kill in between it is done twice, by the next to throw it away or to pass it. A joiner of a shut
+ * queue throws away itself what is left, whose thrower may be dead. */
 struct cmp_queue_shm {
     uint32_t magic;
     uint32_t number;

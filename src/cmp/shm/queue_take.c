@@ -58,6 +58,16 @@ static int receive(struct taking *t, const struct cmp_record_view *record, uint6
     return 0;
 }
 
+/* Items that are about to leave without a caller who could say that they are done; of those that he is told of by an
+ * error, `told` are his. Before they leave: if this process dies in between, the next to throw away or to pass counts
+ * them again, so that a join ends early, or a task_done comes too often, which may be after such an end; counted after,
+ * nobody would count them, and a join would never end. */
+static void count_lost(const struct taking *t, uint64_t n, uint64_t told)
+{
+    if (!t->discard) n -= told;
+    if (n > 0) (void)cmp_queue_count_done(t->queue, n);
+}
+
 /* Steps 4 to 6: the items up to `head` have left, and the cursor stands behind them. */
 static void leave(struct taking *t, uint64_t head, const struct cmp_chunk *at, uint32_t off, cmp_owner me)
 {
@@ -105,6 +115,7 @@ static int pass_damage(struct taking *t)
         }
     }
     cmp_store(&shm->tail_cache, tail, relaxed, "queue.tail_cache");
+    if (to != head) count_lost(t, to - head, 1);
     cmp_store(&shm->head, to, release, "queue.head_damage");
     cmp_store(&shm->head_chunk, chunk, release, "queue.head_chunk_damage");
     cmp_store(&shm->head_off, off, relaxed, "queue.head_off_damage");
@@ -154,17 +165,17 @@ static int take_locked(struct taking *t, cmp_owner me, uint64_t head, uint64_t t
         }
         code = receive(t, &record, head + t->done, me, &used);
         /* Its neighbours are whole. First what came before it; the next call meets it at the head. */
-        if (code == -EBADMSG && t->done == 0) leave(t, head + 1, &at, off + record.step, me);
+        if (code == -EBADMSG && t->done == 0) {
+            count_lost(t, 1, 1);
+            leave(t, head + 1, &at, off + record.step, me);
+        }
         if (code < 0) break;
         off += record.step;
         t->done++;
     }
     if (t->done == 0) return code != 0 ? code : -EUCLEAN;
     t->index = head;
-    /* Before they leave: if this process dies in between, the next to throw away counts them again, so that a join ends
-     * early, or a task_done comes too often, which may be after such an end; counted after, nobody would count them,
-     * and a join would never end. */
-    for (size_t i = 0; t->discard && i < t->done; i++) (void)cmp_queue_task_done(queue);
+    count_lost(t, t->done, t->done);
     if (t->claim != NULL) cmp_store(t->claim, CMP_QUEUE_CLAIM(t->items[0].tag, head), release, "queue.claim");
     leave(t, head + t->done, &at, off, me);
     return 0;
@@ -347,6 +358,9 @@ int cmp_queue_take_many(struct cmp_queue *queue, struct cmp_item *items, size_t 
         items[kept++] = items[i];
     }
     *done = kept;
+    /* The caller learns of what is given, or of one error. */
+    size_t told = kept > 0 ? kept : 1;
+    if (t.done > told) (void)cmp_queue_count_done(queue, t.done - told);
     return kept > 0 ? 0 : -EBADMSG;
 }
 
