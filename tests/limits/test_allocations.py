@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from support import alone
+from support.waiting import wait_until
 
 import cmp
 from cmp.pool import PoolEndedError, WorkerLostError
@@ -99,12 +101,27 @@ def lose_a_worker(pool) -> Iterator[Callable]:
     pool.join()
 
 
-def terminate(pool) -> Iterator[Callable]:
+def end(pool, call: Callable) -> Iterator[Callable]:
     """Workers that would go on for long, and calls that are waited for, are ended all the same."""
     results = [pool.map_async(time.sleep, [99] * 4, 1), pool.apply_async(time.sleep, (99,)), pool.imap(abs, range(9))]
-    yield pool.terminate
+    yield call
     for wait in (results[0].get, results[1].get, results[2].next):
         fails(wait, PoolEndedError)
+    pool.join()
+
+
+def terminate(pool) -> Iterator[Callable]:
+    return end(pool, pool.terminate)
+
+
+def leave(pool) -> Iterator[Callable]:
+    return end(pool, pool.__exit__)
+
+
+def close(pool) -> Iterator[Callable]:
+    result = pool.map_async(abs, range(4))
+    yield pool.close
+    assert result.get() == [0, 1, 2, 3]
     pool.join()
 
 
@@ -112,6 +129,15 @@ def join(pool) -> Iterator[Callable]:
     """While its helper threads are about to end, which are waited for, too."""
     pool.apply_async(abs, (-1,), callback=abs).wait()
     pool.close()
+    yield pool.join
+    pool.join()
+
+
+def join_at_last(pool) -> Iterator[Callable]:
+    """When they have ended: which allocation it is that fails does not depend on what other threads allocate."""
+    pool.apply_async(abs, (-1,), callback=abs).wait()
+    pool.close()
+    wait_until(lambda: not any(thread.name.startswith("cmp-pool-") for thread in threading.enumerate()))
     yield pool.join
     pool.join()
 
@@ -129,7 +155,7 @@ def play_once(play: Callable, number: int, how_many: int) -> None:
         finally:
             _testcapi.remove_mem_hooks()
         assert next(work, None) is None
-        if play not in (terminate, lose_a_worker, join):
+        if play not in (lose_a_worker, terminate, leave, close, join, join_at_last):
             assert pool.map(abs, range(4)) == [0, 1, 2, 3]
             pool.close()
             pool.join()
@@ -137,11 +163,11 @@ def play_once(play: Callable, number: int, how_many: int) -> None:
 
 def fail_one_after_the_other(name: str, how_many: int, step: int) -> None:
     with alone.NothingLeft():
-        for number in range(1, 60, step):
+        for number in range(0, 60, step):
             play_once(globals()[name], number, how_many)
 
 
-WORKS = [apply, apply_async, map_, imap, imap_unordered, lose_a_worker, terminate, join]
+WORKS = [apply, apply_async, map_, imap, imap_unordered, lose_a_worker, terminate, leave, close, join, join_at_last]
 
 
 @pytest.mark.timeout(240)

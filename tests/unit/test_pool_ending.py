@@ -273,3 +273,31 @@ def pool_loses_its_fork_server() -> None:
 def test_pool_goes_on_and_ends_though_its_fork_server_was_killed():
     """It is the pool's supervisor, which blocks all signals, that starts the next server."""
     alone.run(pool_loses_its_fork_server)
+
+
+def stay(begun: cmp.synchronize.Event) -> None:
+    begun.set()
+    signal.pause()
+
+
+def terminate_where_signals_are_refused_at_first() -> None:
+    asked = []
+
+    def refuse(event: str, args: tuple) -> None:
+        if event == "os.kill":
+            asked.append(args)
+            if args[1] == signal.SIGTERM or asked.count(args) == 1:
+                raise PermissionError("not now")
+
+    begun = cmp.Event()
+    pool = cmp.Pool(1, stay, (begun,))
+    begun.wait()
+    sys.addaudithook(refuse)
+    pool.terminate()
+    pool.join()
+    assert asked.count((pool._pool[0].pid, signal.SIGKILL)) == 2
+
+
+def test_a_signal_that_could_not_be_sent_is_sent_again():
+    """An audit hook stands for whatever else may be lacking just then, as memory for the call's arguments."""
+    alone.run(terminate_where_signals_are_refused_at_first, seconds=60)

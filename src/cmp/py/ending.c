@@ -56,10 +56,24 @@ static void tell(PyObject *process, PyObject *verb, struct interruption *interru
     note(interruption);
 }
 
+/* What is done to each worker that was started and is not settled. */
+struct round {
+    PyObject *verb;
+    int64_t deadline_ns;
+    struct interruption *interruption;
+};
+
+static void signal_worker(struct cmpy_state *state, PyObject *process, const struct round *round)
+{
+    if (lives(state, process, round->interruption)) tell(process, round->verb, round->interruption);
+}
+
 /* Sleeps until it has ended, or the deadline has come. Stops at once when a signal handler raises, be it once more.
  * What has no sentinel is no process of ours, and need never say that it has ended: for that nobody waits for ever. */
-static void await(struct cmpy_state *state, PyObject *process, int64_t deadline_ns, struct interruption *interruption)
+static void await_worker(struct cmpy_state *state, PyObject *process, const struct round *round)
 {
+    struct interruption *interruption = round->interruption;
+    int64_t deadline_ns = round->deadline_ns;
     Py_ssize_t before = interruption->count;
     struct pollfd entry = {.fd = cmpy_process_sentinel(state, process), .events = POLLIN};
     note(interruption);
@@ -74,24 +88,9 @@ static void await(struct cmpy_state *state, PyObject *process, int64_t deadline_
         Py_END_ALLOW_THREADS
         if (entry.revents != 0 && lives(state, process, interruption)) entry.fd = -1; /* some other descriptor by now */
         look_for_signals(interruption);
+        /* It may not have come to that the last time, for want of memory or by an audit hook. */
+        if (deadline_ns == INT64_MAX) signal_worker(state, process, round);
     }
-}
-
-/* What is done to each worker that was started and is not settled. */
-struct round {
-    PyObject *verb;
-    int64_t deadline_ns;
-    struct interruption *interruption;
-};
-
-static void signal_worker(struct cmpy_state *state, PyObject *process, const struct round *round)
-{
-    if (lives(state, process, round->interruption)) tell(process, round->verb, round->interruption);
-}
-
-static void await_worker(struct cmpy_state *state, PyObject *process, const struct round *round)
-{
-    await(state, process, round->deadline_ns, round->interruption);
 }
 
 /* This does not wait but for one that SIGKILL has not ended, if a signal has come meanwhile, and for one that has its

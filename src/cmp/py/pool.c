@@ -19,12 +19,9 @@ static bool state_is(const Pool *self, const char *name)
         && PyUnicode_CompareWithASCIIString(self->state, name) == 0;
 }
 
-int cmpy_pool_set_state(Pool *self, const char *name)
+void cmpy_pool_set_state(Pool *self, PyObject *name)
 {
-    PyObject *state = PyUnicode_InternFromString(name);
-    if (state == NULL) return -1;
-    Py_XSETREF(self->state, state);
-    return 0;
+    Py_XSETREF(self->state, Py_NewRef(name));
 }
 
 int cmpy_pool_check_running(const Pool *self)
@@ -38,7 +35,10 @@ int cmpy_pool_check_running(const Pool *self)
     return self->engine->last_words == NULL ? 0 : cmpy_engine_raise_last_words(self->engine);
 }
 
-/* --- the end --- */
+/* --- the end ---
+ *
+ * Nothing here needs memory before the pool has been told that it ends: who ends one for want of memory would otherwise
+ * get a MemoryError, and keep its workers. */
 
 PyDoc_STRVAR(close_doc,
 "close($self, /)\n--\n\n"
@@ -48,7 +48,7 @@ static PyObject *pool_close(Pool *self, PyObject *Py_UNUSED(ignored))
 {
     if (!state_is(self, "RUN")) Py_RETURN_NONE;
     if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return NULL;
-    if (cmpy_pool_set_state(self, "CLOSE") < 0) return NULL;
+    cmpy_pool_set_state(self, cmpy_state_of_type(Py_TYPE(self))->str.CLOSE);
     if (self->engine != NULL && self->engine->pool_state == CMPY_POOL_RUN) self->engine->pool_state = CMPY_POOL_CLOSE;
     cmpy_supervisor_kick();
     Py_RETURN_NONE;
@@ -61,7 +61,7 @@ PyDoc_STRVAR(terminate_doc,
 static PyObject *pool_terminate(Pool *self, PyObject *Py_UNUSED(ignored))
 {
     if (self->engine != NULL && cmpy_engine_check_process(self->engine) < 0) return NULL;
-    if (cmpy_pool_set_state(self, "TERMINATE") < 0) return NULL;
+    cmpy_pool_set_state(self, cmpy_state_of_type(Py_TYPE(self))->str.TERMINATE);
     /* Before the finalizer, which is Python code and could be interrupted before it has come that far. */
     if (self->engine != NULL && cmpy_ending_run(self->engine) < 0) return NULL;
     return self->finalizer == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(self->finalizer);
@@ -111,9 +111,9 @@ static PyObject *pool_enter(Pool *self, PyObject *Py_UNUSED(ignored))
     return cmpy_pool_check_running(self) < 0 ? NULL : Py_NewRef(self);
 }
 
-static PyObject *pool_exit(Pool *self, PyObject *Py_UNUSED(args))
+static PyObject *pool_exit(PyObject *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
 {
-    return PyObject_CallMethod((PyObject *)self, "terminate", NULL);
+    return PyObject_CallMethodNoArgs(self, cmpy_state_of_type(Py_TYPE(self))->str.terminate);
 }
 
 static PyObject *pool_repopulate(Pool *self, PyObject *Py_UNUSED(ignored))
@@ -263,7 +263,7 @@ static PyMethodDef pool_methods[] = {
     {"terminate", (PyCFunction)pool_terminate, METH_NOARGS, terminate_doc},
     {"join", (PyCFunction)pool_join, METH_NOARGS, join_doc},
     {"__enter__", (PyCFunction)pool_enter, METH_NOARGS, enter_doc},
-    {"__exit__", (PyCFunction)pool_exit, METH_VARARGS, exit_doc},
+    {"__exit__", (PyCFunction)(void (*)(void))pool_exit, METH_FASTCALL, exit_doc},
     {"_repopulate_pool", (PyCFunction)pool_repopulate, METH_NOARGS, repopulate_doc},
     {"Process", (PyCFunction)(void (*)(void))pool_make_process, METH_VARARGS | METH_KEYWORDS | METH_STATIC,
      process_doc},

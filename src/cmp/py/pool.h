@@ -19,7 +19,7 @@ int cmpy_pool_add(PyObject *module);
 
 /* Work may be given. -1 with an exception. */
 int cmpy_pool_check_running(const Pool *self);
-/* _state := "RUN", "CLOSE" ... -1 with an exception. */
-int cmpy_pool_set_state(Pool *self, const char *name);
+/* _state := one of state->str's; without memory, too. */
+void cmpy_pool_set_state(Pool *self, PyObject *name);
 
 #endif

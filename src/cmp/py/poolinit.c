@@ -69,12 +69,12 @@ static PyObject *make_finalizer(Pool *self)
 
 static int make_engine(Pool *self, Py_ssize_t size)
 {
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     if (size > 1 << 20) {
         PyErr_SetString(PyExc_ValueError, "Number of processes is too large");
         return -1;
     }
-    struct cmpy_engine *engine = cmpy_engine_create(state, (uint32_t)(2 * size + SPARE_SLOTS));
+    uint32_t nslots = (uint32_t)(2 * size + SPARE_SLOTS);
+    struct cmpy_engine *engine = cmpy_engine_create(cmpy_state_of_type(Py_TYPE(self)), nslots);
     if (engine == NULL) return -1;
     engine->process_factory = PyObject_GetAttrString((PyObject *)self, "Process");
     engine->ctx = Py_NewRef(self->ctx);
@@ -105,8 +105,10 @@ int cmpy_pool_init(Pool *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     Py_ssize_t size;
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     int has_ctx = PyObject_IsTrue(ctx);
-    if (has_ctx < 0 || cmpy_pool_set_state(self, "INIT") < 0) return -1;
+    if (has_ctx < 0) return -1;
+    cmpy_pool_set_state(self, state->str.INIT);
     Py_XSETREF(self->list, PyList_New(0));
     Py_XSETREF(self->ctx, has_ctx ? Py_NewRef(ctx) : default_of("cmp", "get_context"));
     Py_XSETREF(self->processes, processes != Py_None ? Py_NewRef(processes) : default_of("cmp.pool", "default_size"));
@@ -118,7 +120,10 @@ int cmpy_pool_init(Pool *self, PyObject *args, PyObject *kwargs)
     int adopted = -1;
     if (cmpy_roster_fill(self->engine) == 0) self->finalizer = make_finalizer(self);
     if (self->finalizer != NULL) adopted = cmpy_supervisor_adopt(self->engine);
-    if (adopted == 0) return cmpy_pool_set_state(self, "RUN");
+    if (adopted == 0) {
+        cmpy_pool_set_state(self, state->str.RUN);
+        return 0;
+    }
     if (adopted < 0) {
         undo(self);
     } else {
