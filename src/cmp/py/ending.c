@@ -150,7 +150,7 @@ static void await_others(struct cmpy_engine *engine, bool (*goes_on)(const struc
     }
 }
 
-/* A worker that another thread is starting right now would be missed. That thread ends it by itself (py/roster.c), so
+/* A worker that another thread is starting right now would be missed. That thread ends it by itself (py/recruit.c), so
  * this only makes sure that it is gone when terminate() returns, if that can be had soon. */
 static bool is_starting(const struct cmpy_engine *engine)
 {

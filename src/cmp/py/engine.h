@@ -1,7 +1,8 @@
 /* Engine: the working part of a Pool, apart from the object its users hold, so that the pool can be collected while
  * its supervisor and its results still need what is here.
  *
- * Who reads results is py/lead.h's; how workers come and go, py/roster.h's; who is called back, py/callbacks.h's.
+ * Who reads results is py/lead.h's; how workers come, py/recruit.h's, and go, py/roster.h's; who is called back,
+ * py/callbacks.h's.
  *
  * Everything here is guarded by the GIL but what shm/ guards itself. A child made by fork inherits an engine that is
  * not its own: `epoch` tells, and every entry refuses. In a worker, only segment, queues and table are used. */
@@ -62,7 +63,7 @@ struct cmpy_engine {
     uint32_t seen;                  /* the leader's */
     struct cmp_eventcount followers;
 
-    PyObject *process_factory, *ctx;       /* how workers are made: py/roster.c */
+    PyObject *process_factory, *ctx;       /* how workers are made: py/recruit.h */
     PyObject *initializer, *initargs, *maxtasks;
     PyObject *pool_list;                   /* Pool._pool; NULL once finished */
     Py_ssize_t nprocesses;

@@ -5,7 +5,7 @@
 #include "py/farewell.h"
 #include "py/lead.h"
 #include "py/poolinit.h"
-#include "py/roster.h"
+#include "py/recruit.h"
 #include "py/supervisor.h"
 #include "py/thread.h"
 #include "py/wait.h"
@@ -124,7 +124,7 @@ static PyObject *pool_repopulate(Pool *self, PyObject *Py_UNUSED(ignored))
     if (size == -1 && PyErr_Occurred()) return NULL;
     if (self->engine->finished || self->engine->pool_state == CMPY_POOL_TERMINATE) Py_RETURN_NONE;
     self->engine->nprocesses = size;
-    if (cmpy_roster_fill(self->engine) < 0) return NULL;
+    if (cmpy_recruit_fill(self->engine) < 0) return NULL;
     cmpy_supervisor_kick();
     Py_RETURN_NONE;
 }

@@ -3,7 +3,7 @@
 #include "os/identity.h"
 #include "py/books.h"
 #include "py/ending.h"
-#include "py/roster.h"
+#include "py/recruit.h"
 #include "py/supervisor.h"
 
 /* Slots beyond the pool's size: for the dead not yet settled, and for users that raise _processes. */
@@ -118,7 +118,7 @@ int cmpy_pool_init(Pool *self, PyObject *args, PyObject *kwargs)
     if (self->list == NULL || self->ctx == NULL || self->processes == NULL || self->initargs == NULL) return -1;
     if (check_arguments(self, &size) < 0 || make_engine(self, size) < 0) return -1;
     int adopted = -1;
-    if (cmpy_roster_fill(self->engine) == 0) self->finalizer = make_finalizer(self);
+    if (cmpy_recruit_fill(self->engine) == 0) self->finalizer = make_finalizer(self);
     if (self->finalizer != NULL) adopted = cmpy_supervisor_adopt(self->engine);
     if (adopted == 0) {
         cmpy_pool_set_state(self, state->str.RUN);

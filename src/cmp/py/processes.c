@@ -33,7 +33,7 @@ int cmpy_process_exitcode(struct cmpy_state *state, PyObject *process)
         Py_XDECREF(exitcode);
         return INT_MIN;
     }
-    return as_int(exitcode, 255);
+    return as_int(exitcode, CMPY_UNKNOWN_END);
 }
 
 int cmpy_process_sentinel(struct cmpy_state *state, PyObject *process)

@@ -7,7 +7,9 @@
 
 #include "py/state.h"
 
-/* The exit code, INT_MIN while it lives. A process object that cannot say any more counts as ended. */
+#define CMPY_UNKNOWN_END 255 /* of who was reaped by others, or ended with its fork server */
+
+/* The exit code, INT_MIN while it lives. A process object that cannot say any more has ended: CMPY_UNKNOWN_END. */
 int cmpy_process_exitcode(struct cmpy_state *state, PyObject *process);
 /* The descriptor that becomes readable when it ends; -1 where a process has none. */
 int cmpy_process_sentinel(struct cmpy_state *state, PyObject *process);

@@ -1,4 +1,5 @@
-/* Roster: the parent's workers: how they are started, how their deaths are noticed and settled, how they are replaced.
+/* Roster: the parent's workers: how their deaths are noticed and settled, how they are replaced. How they are
+ * started is py/recruit.h's.
  *
  * A worker that ends before its initializer is done is barren. One such death is replaced at once, like any other;
  * several in a row are braked (10 ms, doubled, up to half a second), and when CMPY_BARREN_LIMIT in a row, or twice the
@@ -15,8 +16,6 @@
 
 #define CMPY_BARREN_LIMIT 8
 
-/* Starts workers until there are as many as wanted. -1 with an exception: those started stay. */
-int cmpy_roster_fill(struct cmpy_engine *engine);
 /* Room for cmpy_roster_poll's answer. */
 Py_ssize_t cmpy_roster_count(const struct cmpy_engine *engine);
 /* One entry per living worker; how many. */
