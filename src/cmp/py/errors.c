@@ -35,6 +35,13 @@ bool cmpy_exception_interrupts(void)
     return PyErr_Occurred() != NULL && !PyErr_ExceptionMatches(PyExc_Exception);
 }
 
+int cmpy_check_main_interpreter(const char *what)
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) return 0;
+    PyErr_Format(PyExc_RuntimeError, "%s: not in a subinterpreter", what);
+    return -1;
+}
+
 PyObject *cmpy_exception_take(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000

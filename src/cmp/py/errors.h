@@ -20,4 +20,7 @@ PyObject *cmpy_exception_take(void);
  * with what he was at. */
 bool cmpy_exception_interrupts(void);
 
+/* -1 with RuntimeError in any interpreter but the process's first: `what` is not to be had there. */
+int cmpy_check_main_interpreter(const char *what);
+
 #endif

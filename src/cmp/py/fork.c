@@ -3,6 +3,7 @@
 #include "os/forkepoch.h"
 #include "os/sigmask.h"
 #include "py/books.h"
+#include "py/errors.h"
 
 #include <stdio.h>
 
@@ -114,6 +115,8 @@ static void share_tracker(struct cmpy_state *state, PyObject *share)
 
 pid_t cmpy_fork(struct cmpy_state *state)
 {
+    /* The interpreter ends a child that is born in any but its first with a fatal error. */
+    if (cmpy_check_main_interpreter("a process started by fork") < 0) return -1;
     PyObject *line = forking_line(state);
     if (line == NULL) return -1;
     share_tracker(state, Py_True);

@@ -3,6 +3,7 @@
 #include "os/identity.h"
 #include "py/books.h"
 #include "py/ending.h"
+#include "py/errors.h"
 #include "py/recruit.h"
 #include "py/supervisor.h"
 
@@ -105,6 +106,8 @@ int cmpy_pool_init(Pool *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     Py_ssize_t size;
+    /* One supervisor looks after all pools of a process (py/supervisor.h), in the interpreter that started it. */
+    if (cmpy_check_main_interpreter("Pool") < 0) return -1;
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     int has_ctx = PyObject_IsTrue(ctx);
     if (has_ctx < 0) return -1;
