@@ -3,6 +3,7 @@
 #define CMP_TESTS_CELL_FIXTURE_H
 
 #include "crash.h"
+#include "crowded.h"
 
 #include "os/clock.h"
 #include "shm/flag.h"
@@ -12,11 +13,13 @@
 #define ROUNDS 70                   /* more than the passes that crash_everywhere lets go by */
 
 static struct cmp_cell cell, other;
+static bool crowded; /* nobody but this process finds a member slot */
 
 static inline void fresh(enum cmp_cell_kind kind, uint64_t limit)
 {
     CHECK_EQ(cmp_cell_create(&cell, kind, limit), 0);
     CHECK_EQ(cmp_cell_create(&other, CMP_CELL_EVENT, 0), 0);
+    if (crowded) crowd(&cell.members);
 }
 
 static inline void done(void)

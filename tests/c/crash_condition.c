@@ -147,3 +147,11 @@ TEST(waiters_go_on_wherever_their_notifier_died)
 {
     crash_everywhere(notifier_once, NULL, 8);
 }
+
+/* ---- the same where the dead had no member slot ---- */
+
+TEST(condition_notifies_the_living_wherever_a_waiter_without_a_slot_died)
+{
+    crowded = true;
+    crash_everywhere(condition_once, NULL, 20);
+}

@@ -240,3 +240,19 @@ TEST(barrier_ends_every_wait_wherever_a_party_died)
     has_action = true;
     crash_everywhere(barrier_once, &has_action, 20);
 }
+
+/* ---- the same where the dead had no member slot ---- */
+
+TEST(lock_is_taken_over_wherever_a_holder_without_a_slot_died)
+{
+    crowded = true;
+    crash_everywhere(lock_once, NULL, 8);
+    crash_everywhere(heir_once, NULL, 8);
+}
+
+TEST(barrier_ends_every_wait_wherever_a_party_without_a_slot_died)
+{
+    bool has_action = true;
+    crowded = true;
+    crash_everywhere(barrier_once, &has_action, 20);
+}

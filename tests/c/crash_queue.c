@@ -1,6 +1,7 @@
 /* A process is killed before and after each named store of a queue, as a producer and as a taker; then the books are
  * made up: every item whose put returned comes exactly once and in order, only what the dead one's call had taken is
  * missing, the structure is whole, and its blocks have come back. */
+#include "crowded.h"
 #include "queue_fixture.h"
 
 #include "os/eventfd.h"
@@ -221,7 +222,7 @@ static bool was_killed(int status)
 }
 
 /* True if the point was reached. */
-static bool run_once(enum role role, bool armed, const char *point, enum cmp_fault_side side, unsigned count)
+static bool run_once(enum role role, bool armed, bool crowded, const char *point, enum cmp_fault_side side, unsigned count)
 {
     struct run run = {.role = role, .point = point, .side = side, .count = count};
     struct cmp_queue *queue = fixture_open(&run.fixture, ITEMS + 1);
@@ -230,6 +231,7 @@ static bool run_once(enum role role, bool armed, const char *point, enum cmp_fau
     CHECK_EQ(cmp_eventfd_create(&event_fd), 0);
     cmp_queue_use_eventfd(queue, event_fd);
     if (armed) CHECK_EQ(cmp_queue_arm(queue, NEVER), 0);
+    if (crowded) crowd(&run.fixture.segment.members);
     if (role >= TAKER)
         for (uint64_t i = 0; i < ITEMS; i++) CHECK_EQ(put_sized(queue, i, size_for(i), NEVER), 0);
     if (role == TAKER_OF_DAMAGE || role == CLOSER_OF_DAMAGE) damage(&run);
@@ -367,10 +369,11 @@ static bool run_producers(const char *point, enum cmp_fault_side side, unsigned 
 
 typedef bool (*one_run)(const char *point, enum cmp_fault_side side, unsigned count);
 
-#define ROLE(name, role, armed)                                                          \
+#define ROLE(name, role, armed) ROLE_OF(name, role, armed, false)
+#define ROLE_OF(name, role, armed, crowded)                                              \
     static bool name(const char *point, enum cmp_fault_side side, unsigned count)        \
     {                                                                                    \
-        return run_once(role, armed, point, side, count);                                \
+        return run_once(role, armed, crowded, point, side, count);                       \
     }
 ROLE(producer, PRODUCER, false)
 ROLE(producer_armed, PRODUCER, true)
@@ -382,6 +385,8 @@ ROLE(taker_of_damage, TAKER_OF_DAMAGE, false)
 ROLE(taker_of_damage_armed, TAKER_OF_DAMAGE, true)
 ROLE(closer, CLOSER, false)
 ROLE(closer_of_damage, CLOSER_OF_DAMAGE, false)
+ROLE_OF(producer_without_a_slot, PRODUCER_BATCHES, false, true)
+ROLE_OF(taker_without_a_slot, TAKER_BATCHES, true, true)
 
 /* Every name there is, both sides, at its first passes and at some later ones: at least so many kills have to find
  * their point. */
@@ -445,5 +450,7 @@ TEST(immediate_shutdown_killed_at_every_store) { crash(closer, 20); }
 TEST(taker_of_damage_killed_at_every_store) { crash(taker_of_damage, 30); }
 TEST(taker_of_damage_from_an_armed_queue_killed_at_every_store) { crash(taker_of_damage_armed, 30); }
 TEST(immediate_shutdown_of_damage_killed_at_every_store) { crash(closer_of_damage, 20); }
+TEST(producer_without_a_slot_killed_at_every_store) { crash(producer_without_a_slot, 60); }
+TEST(taker_without_a_slot_killed_at_every_store) { crash(taker_without_a_slot, 50); }
 TEST(sleeping_taker_killed_at_every_store) { crash(run_takers, 20); }
 TEST(sleeping_producer_killed_at_every_store) { crash(run_producers, 20); }

@@ -1,3 +1,4 @@
+#include "crowded.h"
 #include "runner.h"
 
 #include "os/clock.h"
@@ -149,18 +150,35 @@ TEST(arrival_of_one_that_dies_afterwards_counts)
     CHECK_EQ(cmp_barrier_wait(&wait, 0), 0);
 }
 
-TEST(death_inside_the_action_breaks_it)
+static void die_inside_the_action(void)
 {
-    fresh(2);
     struct cmp_barrier_wait wait = a_wait(true);
     bool has_action = true;
     CHECK_EQ(cmp_barrier_wait(&wait, 0), -EAGAIN);
     pid_t pid = test_child(arrive_and_stay, &has_action);
     WAIT_FOR(cmp_barrier_waiting(&cell) == 2);
     test_kill(pid);
-    cmp_cell_sweep(&cell); /* leaves the actor its name */
-    CHECK_EQ(wait_until(&wait, cmp_now_ns() + 1000 * CMP_MS), -EPIPE);
+    cmp_cell_sweep(&cell); /* leaves the actor its name: it is in the word */
+    CHECK_EQ(wait_until(&wait, cmp_now_ns() + 5000 * CMP_MS), -EPIPE);
     CHECK(cmp_barrier_broken(&cell));
+    CHECK_EQ(cmp_barrier_waiting(&cell), 0);
+    cmp_barrier_reset(&cell);
+    struct cmp_barrier_wait first = a_wait(false), last = a_wait(false);
+    CHECK_EQ(cmp_barrier_wait(&first, 0), -EAGAIN);
+    CHECK_EQ(cmp_barrier_wait(&last, 0), 0);
+}
+
+TEST(death_inside_the_action_breaks_it)
+{
+    fresh(2);
+    die_inside_the_action();
+}
+
+TEST(death_inside_the_action_of_one_that_found_no_slot_breaks_it)
+{
+    fresh(2);
+    crowd(&cell.members);
+    die_inside_the_action();
 }
 
 static void pass_often(int i, void *arg)

@@ -1,5 +1,6 @@
 /* Blocks after a death: headers and lists set by hand, and what a sweep frees of what the dead held. */
 #include "block_fixture.h"
+#include "crowded.h"
 #include "peek.h"
 
 #include "shm/block.h"
@@ -196,6 +197,23 @@ TEST(nothing_of_the_nameless_or_of_unknown_queues_is_taken)
     CHECK_EQ(cmp_sweep(&segment), 0);
     cmp_block_free(&segment, a);
     cmp_block_free(&segment, b);
+    done();
+}
+
+TEST(what_the_dead_held_that_had_no_slot_is_freed)
+{
+    fresh();
+    crowd(&segment.members);
+    pid_t pid = holder_of(3);
+    cmp_owner owner = CMP_TENURE_OWNER(cmp_load(&raw(told[0])->tenure, relaxed));
+    CHECK(!CMP_OWNER_HAS_SLOT(owner));
+    CHECK_EQ(cmp_sweep(&segment), 0);
+    /* One of the three had been given back, but for the push. */
+    cmp_store(&raw(told[1])->tenure, CMP_TENURE(CMP_TENURE_RETURNED, owner), relaxed, "test.set");
+    CHECK_EQ(cmp_sweep(&segment), 0);
+    test_kill(pid);
+    CHECK_EQ(cmp_sweep_dead(&segment), 3);
+    CHECK_EQ(cmp_sweep_dead(&segment), 0);
     done();
 }
 

@@ -1,3 +1,4 @@
+#include "crowded.h"
 #include "runner.h"
 
 #include "os/clock.h"
@@ -94,6 +95,35 @@ TEST(notify_passes_over_the_dead)
     CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
     test_join(alive);
     CHECK_EQ(cmp_condition_waiting(&cell), 0);
+}
+
+TEST(notify_passes_over_the_dead_that_had_no_slot)
+{
+    fresh();
+    crowd(&cell.members);
+    pid_t dead = test_child(wait_for_ever, NULL);
+    WAIT_FOR(cmp_condition_waiting(&cell) == 1);
+    CHECK(!CMP_OWNER_HAS_SLOT(cmp_load(&ticket(0)->owner, relaxed)));
+    pid_t alive = test_child(wait_for_ever, NULL);
+    WAIT_FOR(cmp_condition_waiting(&cell) == 2);
+    test_kill(dead);
+    CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
+    test_join(alive);
+    CHECK_EQ(cmp_condition_waiting(&cell), 0);
+}
+
+TEST(sweep_frees_the_tickets_of_the_dead_that_had_no_slot)
+{
+    fresh();
+    crowd(&cell.members);
+    pid_t pid = test_child(wait_for_ever, NULL);
+    WAIT_FOR(cmp_condition_waiting(&cell) == 1);
+    cmp_cell_sweep(&cell);
+    CHECK_EQ(cmp_condition_waiting(&cell), 1);
+    test_kill(pid);
+    cmp_cell_sweep(&cell);
+    CHECK_EQ(cmp_condition_waiting(&cell), 0);
+    CHECK_EQ(cmp_load(&ticket(0)->owner, relaxed), 0);
 }
 
 TEST(notification_of_one_that_dies_at_once_goes_to_the_next)

@@ -1,3 +1,4 @@
+#include "crowded.h"
 #include "runner.h"
 
 #include "os/clock.h"
@@ -95,6 +96,20 @@ TEST(dead_holder_inside_with_is_inherited_by_a_waiter)
     CHECK_EQ(take.abandoned_pid, pid);
     CHECK_EQ(take.epoch, 1);
     CHECK_EQ(cmp_lockword_leave(&cell, take.epoch), 0);
+}
+
+TEST(dead_holder_without_a_slot_is_inherited)
+{
+    fresh();
+    crowd(&cell.members);
+    pid_t pid = holder(true);
+    CHECK(!CMP_OWNER_HAS_SLOT(cmp_lockword_owner(&cell)));
+    CHECK_EQ(try_take(true), -EAGAIN);
+    test_kill(pid);
+    struct cmp_lock_take take = a_take(true);
+    CHECK_EQ(take_until(&take, cmp_now_ns() + 5000 * CMP_MS), 0);
+    CHECK(take.abandoned);
+    CHECK_EQ(take.abandoned_pid, pid);
 }
 
 TEST(waiter_inherits_when_the_holder_dies_during_the_wait)

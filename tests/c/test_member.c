@@ -252,21 +252,44 @@ static void bury_all(void *arg)
     }
 }
 
-TEST(full_table_makes_nameless_and_a_sweep_makes_room)
+TEST(process_without_a_slot_is_known_by_its_pid)
 {
     fresh(2);
     cmp_owner first, second, third;
     pid_t one = joined_child(&first), two = joined_child(&second);
     pid_t three = joined_child(&third);
-    CHECK_EQ(third, CMP_OWNER_NAMELESS);
+    CHECK(CMP_OWNER_HAS_SLOT(second) && !CMP_OWNER_HAS_SLOT(third));
+    CHECK_EQ(cmp_members_pid(&handle, third), three);
     CHECK(!cmp_members_dead(&handle, third));
     test_kill(three);
-    CHECK(!cmp_members_dead(&handle, third));
+    CHECK(cmp_members_dead(&handle, third));
+    cmp_members_bury(&handle, third); /* it has no grave */
+    CHECK_EQ(cmp_members_at(&handle, 0), first);
     test_kill(two);
     handle.on_full = bury_all;
     cmp_owner me = cmp_members_me(&handle);
-    CHECK_EQ(slot_number(me), slot_number(second));
+    CHECK_EQ(slot_number(me), slot_number(second)); /* a sweep has made room */
     test_kill(one);
+}
+
+TEST(of_a_process_without_a_slot_the_start_counts_as_far_as_it_is_known)
+{
+    fresh(1);
+    cmp_owner me = cmp_members_by_pid(&handle), unknown = me & ~(UINT64_C(0x3ff) << 22);
+    CHECK(!cmp_members_joined(&handle));
+    CHECK(me != unknown);
+    CHECK(!cmp_members_dead(&handle, me));
+    CHECK(!cmp_members_dead(&handle, unknown));
+    CHECK(cmp_members_dead(&handle, me ^ UINT64_C(1) << 22)); /* one that had this pid before */
+    /* Another process says the same. */
+    cmp_owner child;
+    CHECK_EQ(slot_number(cmp_members_me(&handle)), 0);
+    pid_t pid = joined_child(&child);
+    CHECK_EQ(cmp_members_pid(&handle, child), pid);
+    CHECK(cmp_members_dead(&handle, child ^ UINT64_C(1) << 22));
+    CHECK(!cmp_members_dead(&handle, child & ~(UINT64_C(0x3ff) << 22)));
+    test_kill(pid);
+    CHECK(cmp_members_dead(&handle, child & ~(UINT64_C(0x3ff) << 22)));
 }
 
 TEST(numbers_that_cannot_be_are_nobody)

@@ -57,6 +57,30 @@ def test_lock_of_a_killed_with_is_taken_over_by_who_waits(kind):
         assert lock.acquire(False)
 
 
+def use_and_stay(lock, used):
+    with lock:
+        pass
+    used.release()
+    signal.pause()
+
+
+def test_lock_with_more_users_than_slots_is_taken_over():
+    lock, used = cmp.Lock(), cmp.Semaphore(0)
+    crowd = [cmp.Process(target=use_and_stay, args=(lock, used)) for _ in range(145)]
+    for each in crowd:
+        each.start()
+    for _ in crowd:
+        assert used.acquire(timeout=LONG_S)
+    holder = Holder(lock.__enter__)
+    holder.kill()
+    with pytest.warns(AbandonedLockWarning, match=rf"process {holder.process.pid}\b"):
+        assert lock.acquire(timeout=TAKE_OVER_S)
+    lock.release()
+    for each in crowd:
+        each.kill()
+        each.join()
+
+
 @pytest.mark.parametrize("take", [lambda lock: lock.acquire(), lambda lock: lock.acquire(timeout=TAKE_OVER_S),
                                   lambda lock: lock.acquire(False)])  # fmt: skip
 @pytest.mark.parametrize("kind", ["Lock", "RLock"])

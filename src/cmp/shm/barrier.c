@@ -7,11 +7,13 @@
 /* As for an event (flag.c). */
 #define SPIN_NS INT64_C(20000)
 
-#define ACTOR_MASK (UINT64_C(0xffff) << 32)
+#define ACTOR_SHIFT 16
+#define ACTOR_MASK (UINT64_C(0xffffffff) << ACTOR_SHIFT)
 #define BROKEN (UINT64_C(1) << 48)
+#define ACTING (UINT64_C(1) << 49)
 #define ONE_ARRIVED (UINT64_C(1) << 16)
-#define HISTORY_SHIFT 49
-#define HISTORY_LENGTH 15
+#define HISTORY_SHIFT 50
+#define HISTORY_LENGTH 14
 
 static uint16_t generation_of(uint64_t word)
 {
@@ -21,6 +23,18 @@ static uint16_t generation_of(uint64_t word)
 static uint16_t arrived_of(uint64_t word)
 {
     return (uint16_t)(word >> 16);
+}
+
+/* The word of one whose action this process runs. */
+static uint64_t acted_by_me(const struct cmp_cell *cell, uint64_t word)
+{
+    return (word & ~ACTOR_MASK) | ACTING | (uint64_t)(uint32_t)cmp_members_by_pid(&cell->members) << ACTOR_SHIFT;
+}
+
+/* An action ends so, or whole rounds: whoever ran it has no name there any more. */
+static uint64_t broken(uint64_t word)
+{
+    return (word & ACTING ? word & ~(ACTING | ACTOR_MASK) : word) | BROKEN;
 }
 
 /* The next generation: nobody there, nothing broken, and how this one ended remembered. */
@@ -55,7 +69,7 @@ static int arrive(struct cmp_barrier_wait *wait)
     uint64_t word = cmp_load(&shm->word, acquire);
     for (;;) {
         if (word & BROKEN) return -EPIPE;
-        if (word & ACTOR_MASK) return -EAGAIN;
+        if (word & ACTING) return -EAGAIN;
         bool last = (uint64_t)arrived_of(word) + 1 == shm->limit;
         wait->generation = generation_of(word);
         wait->index = arrived_of(word);
@@ -63,8 +77,7 @@ static int arrive(struct cmp_barrier_wait *wait)
             if (wait->index == CMP_BARRIER_PARTIES_MAX) return -EPIPE; /* only a barrier of no parties gets so far */
             if (!MOVE(shm, word, word + ONE_ARRIVED, "barrier.arrive")) continue;
         } else if (wait->has_action) {
-            uint64_t actor = CMP_CELL_NAMED(cmp_members_me(&wait->cell->members)) << 32;
-            if (!MOVE(shm, word, (word + ONE_ARRIVED) | actor, "barrier.act")) continue;
+            if (!MOVE(shm, word, acted_by_me(wait->cell, word), "barrier.act")) continue;
             wait->acts = true;
         } else {
             if (!MOVE(shm, word, next_generation(word, true), "barrier.pass")) continue;
@@ -85,16 +98,14 @@ static int look(void *arg)
     return word & BROKEN ? -EPIPE : -EAGAIN;
 }
 
-/* A running action whose member is dead breaks the barrier. */
+/* A running action whose process is dead breaks the barrier. */
 static void break_dead_action(struct cmp_cell *cell)
 {
     uint64_t word = cmp_load(&cell->shm->word, acquire);
-    uint32_t actor = CMP_CELL_NAMED(word);
-    if (actor == 0 || actor == CMP_CELL_NAMED(CMP_OWNER_NAMELESS)) return;
-    /* Its slot is not buried while the word names it, so its generation is the actor's. */
-    cmp_owner owner = cmp_members_at(&cell->members, actor - 1);
-    if (owner != 0 && !cmp_members_dead(&cell->members, owner)) return;
-    if (MOVE(cell->shm, word, (word & ~ACTOR_MASK) | BROKEN, "barrier.bury")) tell(cell->shm);
+    if (!(word & ACTING)) return;
+    cmp_owner actor = CMP_OWNER_NAMELESS | (uint32_t)(word >> ACTOR_SHIFT);
+    if (!cmp_members_dead(&cell->members, actor)) return;
+    if (MOVE(cell->shm, word, broken(word), "barrier.bury")) tell(cell->shm);
 }
 
 /* False if it is over already, or full. */
@@ -104,8 +115,8 @@ static bool break_own(struct cmp_barrier_wait *wait)
     uint64_t word = cmp_load(&shm->word, acquire);
     do {
         if (!wait->arrived) return false;
-        if (generation_of(word) != wait->generation || (word & (BROKEN | ACTOR_MASK))) return false;
-    } while (!MOVE(shm, word, word | BROKEN, "barrier.break"));
+        if (generation_of(word) != wait->generation || (word & (BROKEN | ACTING))) return false;
+    } while (!MOVE(shm, word, broken(word), "barrier.break"));
     tell(shm);
     return true;
 }
@@ -116,7 +127,7 @@ int cmp_barrier_wait(struct cmp_barrier_wait *wait, int64_t deadline_ns)
     for (;;) {
         int code = look(wait);
         if (code != -EAGAIN || deadline_ns <= 0) return code;
-        bool acting = cmp_load(&cell->shm->word, acquire) & ACTOR_MASK;
+        bool acting = cmp_load(&cell->shm->word, acquire) & ACTING;
         code = cmp_cell_wait(&cell->shm->changed, look, NULL, wait, acting ? INT64_MAX : deadline_ns, SPIN_NS,
                              &cell->spin, &wait->patience);
         if (code == -EINTR) break_dead_action(cell);
@@ -131,8 +142,8 @@ int cmp_barrier_finish(struct cmp_barrier_wait *wait, bool well)
     uint64_t word = cmp_load(&shm->word, acquire);
     for (;;) {
         /* An abort during the action took the name away. */
-        if (generation_of(word) != wait->generation || !(word & ACTOR_MASK)) return -EPIPE;
-        uint64_t to = well ? next_generation(word, true) : (word & ~ACTOR_MASK) | BROKEN;
+        if (generation_of(word) != wait->generation || !(word & ACTING)) return -EPIPE;
+        uint64_t to = well ? next_generation(word, true) : broken(word);
         if (MOVE(shm, word, to, "barrier.finish")) break;
     }
     tell(shm);
@@ -146,7 +157,7 @@ void cmp_barrier_withdraw(struct cmp_barrier_wait *wait)
     wait->arrived = false;
     uint64_t word = cmp_load(&shm->word, acquire);
     do {
-        bool waits = generation_of(word) == wait->generation && !(word & (BROKEN | ACTOR_MASK));
+        bool waits = generation_of(word) == wait->generation && !(word & (BROKEN | ACTING));
         if (!waits || arrived_of(word) == 0) return;
     } while (!MOVE(shm, word, word - ONE_ARRIVED, "barrier.withdraw"));
 }
@@ -154,7 +165,7 @@ void cmp_barrier_withdraw(struct cmp_barrier_wait *wait)
 void cmp_barrier_abort(struct cmp_cell *cell)
 {
     uint64_t word = cmp_load(&cell->shm->word, acquire);
-    while (!MOVE(cell->shm, word, (word & ~ACTOR_MASK) | BROKEN, "barrier.abort")) {}
+    while (!MOVE(cell->shm, word, broken(word), "barrier.abort")) {}
     tell(cell->shm);
 }
 
@@ -162,7 +173,7 @@ void cmp_barrier_reset(struct cmp_cell *cell)
 {
     uint64_t word = cmp_load(&cell->shm->word, acquire);
     do {
-        if (word & ACTOR_MASK) return;
+        if (word & ACTING) return;
     } while (!MOVE(cell->shm, word, next_generation(word, false), "barrier.reset"));
     tell(cell->shm);
 }
@@ -170,7 +181,8 @@ void cmp_barrier_reset(struct cmp_cell *cell)
 uint32_t cmp_barrier_waiting(const struct cmp_cell *cell)
 {
     uint64_t word = cmp_load(&cell->shm->word, acquire);
-    return word & BROKEN ? 0 : arrived_of(word);
+    if (word & BROKEN) return 0;
+    return word & ACTING ? (uint32_t)cell->shm->limit : arrived_of(word);
 }
 
 bool cmp_barrier_broken(const struct cmp_cell *cell)

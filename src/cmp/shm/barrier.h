@@ -3,9 +3,10 @@
  * word:
  *   bits 0-15  generation: how many passes and resets there were
  *   bits 16-31 arrived in this generation
- *   bits 32-47 slot + 1 of the member that runs the action, 0: none does
  *   bit 48     BROKEN: until the next reset
- *   bits 49-63 how the last 15 generations ended, the last in bit 49: 1 passed, 0 reset
+ *   bit 49     ACTING: all have arrived and one of them runs the action; bits 16-47 are then its name, by pid as a
+ *              process without a slot has it (member.h), so that no table can be too small for it
+ *   bits 50-63 how the last 14 generations ended, the last in bit 50: 1 passed, 0 reset
  *
  * A waiter remembers its generation and sleeps on `changed` until that is over; the history tells it how it ended,
  * whatever has happened since. Who arrives last begins the next generation, at once or after the action. An arrival

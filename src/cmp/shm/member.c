@@ -78,6 +78,18 @@ static int64_t claim(struct cmp_members *members, uint64_t who)
     return -1;
 }
 
+/* What of a start time an owner without a slot can say: 1 to 1023, or 0 if it is not known. */
+static uint64_t digest(uint64_t start_ticks)
+{
+    return start_ticks == 0 ? 0 : start_ticks % 1023 + 1;
+}
+
+cmp_owner cmp_members_by_pid(const struct cmp_members *members)
+{
+    if (is_foreign(members)) return CMP_OWNER_NAMELESS;
+    return CMP_OWNER_NAMELESS | digest(cmp_procstat_own_start()) << PID_BITS | (uint64_t)getpid();
+}
+
 static cmp_owner join(struct cmp_members *members)
 {
     if (is_foreign(members)) return CMP_OWNER_NAMELESS;
@@ -87,7 +99,7 @@ static cmp_owner join(struct cmp_members *members)
         members->on_full(members->on_full_arg);
         slot = claim(members, who);
     }
-    if (slot < 0) return CMP_OWNER_NAMELESS;
+    if (slot < 0) return cmp_members_by_pid(members);
     return make_owner((uint32_t)slot, cmp_load(&members->shm->slots[slot].generation, relaxed));
 }
 
@@ -134,12 +146,16 @@ void cmp_members_leave(struct cmp_members *members)
     cmp_private_store(&members->epoch, 0, release);
 }
 
-/* Is there no process any more with this pid and start time? */
-static bool gone(uint64_t who)
+static uint64_t masked(uint64_t start_ticks)
+{
+    return start_ticks & START_MASK;
+}
+
+/* Is there no process any more with this pid and start time, of which `kept` says what is known? 0: nothing. */
+static bool gone(int32_t pid, uint64_t start, uint64_t (*kept)(uint64_t start_ticks))
 {
     int fd;
-    int32_t pid = pid_of(who);
-    uint64_t start = who >> PID_BITS, start_now = 0;
+    uint64_t start_now = 0;
     bool ended = false, lives = false, zombie = false;
     switch (cmp_pidfd_open(pid, &fd)) {
     case 0:
@@ -157,15 +173,26 @@ static bool gone(uint64_t who)
     }
     switch (cmp_procstat_read(pid, &start_now, &zombie)) {
     /* Also a process whose first thread has ended looks like a zombie while its others go on. */
-    case 0: return (zombie && !lives) || (start != 0 && (start_now & START_MASK) != start);
+    case 0: return (zombie && !lives) || (start != 0 && kept(start_now) != start);
     /* Where /proc shows a user his own processes only (hidepid), a stranger's looks like none. */
     case -ESRCH: return !lives && kill(pid, 0) < 0 && errno == ESRCH;
     default: return false;
     }
 }
 
+static bool slotless_dead(const struct cmp_members *members, cmp_owner owner)
+{
+    int32_t pid = pid_of(owner);
+    if (pid == 0 || is_foreign(members) || owner == cmp_members_by_pid(members)) return false;
+    int saved = errno;
+    bool dead = gone(pid, (uint32_t)owner >> PID_BITS, digest);
+    errno = saved;
+    return dead;
+}
+
 bool cmp_members_dead(struct cmp_members *members, cmp_owner owner)
 {
+    if (!CMP_OWNER_HAS_SLOT(owner)) return slotless_dead(members, owner);
     struct cmp_member_shm *slot = slot_of(members, owner);
     if (slot == NULL || is_foreign(members)) return false;
     uint64_t who = cmp_load(&slot->who, acquire);
@@ -174,7 +201,7 @@ bool cmp_members_dead(struct cmp_members *members, cmp_owner owner)
     if (cmp_load(&slot->generation, acquire) != (uint32_t)owner) return true;
     if (who == 0 || who == make_who(getpid(), cmp_procstat_own_start())) return false;
     int saved = errno;
-    bool dead = gone(who);
+    bool dead = gone(pid_of(who), who >> PID_BITS, masked);
     errno = saved;
     /* Who is gone and still there will never store anything. Who left first may have made room for the owner. */
     if (dead && cmp_load(&slot->who, acquire) != who) dead = cmp_load(&slot->generation, acquire) != (uint32_t)owner;
@@ -183,6 +210,7 @@ bool cmp_members_dead(struct cmp_members *members, cmp_owner owner)
 
 int32_t cmp_members_pid(struct cmp_members *members, cmp_owner owner)
 {
+    if (!CMP_OWNER_HAS_SLOT(owner)) return pid_of(owner);
     struct cmp_member_shm *slot = slot_of(members, owner);
     if (slot == NULL) return 0;
     uint64_t who = cmp_load(&slot->who, acquire);

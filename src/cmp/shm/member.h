@@ -11,7 +11,10 @@
  * unreaped zombie is dead, a process whose first thread has ended is not. Where no descriptor is left to ask with, it
  * counts as alive until the next look. A forked child is a new member: handles notice by cmp_fork_epoch()
  * (os/forkepoch.h) and join again. One that was forked into a pid namespace of its own stays nameless, and takes nobody
- * for dead. */
+ * for dead.
+ *
+ * Of a process without a slot ten bits of the start time are kept, modulo 1023: one that got its pid later, and started
+ * by chance at such a moment, is taken for it as long as it lives. */
 #ifndef CMP_SHM_MEMBER_H
 #define CMP_SHM_MEMBER_H
 
@@ -20,11 +23,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* slot + 1 in bits 32-47, generation in bits 0-31; 0 is nobody, CMP_OWNER_NAMELESS a process that found no slot:
- * it works, but nothing of its is ever taken over. */
+/* slot + 1 in bits 32-47, generation in bits 0-31; 0 is nobody. A process that found no slot has CMP_OWNER_SLOTLESS in
+ * bits 32-47 and in the rest its pid (bits 0-21) and what fits of its start time (bits 22-31): enough for others to see
+ * that it is gone, but no sweep of the table comes upon it. Without even that it is CMP_OWNER_NAMELESS: it works, but
+ * nothing of its is ever taken over. */
 typedef uint64_t cmp_owner;
-#define CMP_OWNER_NAMELESS ((cmp_owner)0xffff << 32)
-#define CMP_MEMBERS_MOST 0xfffeu /* slots a table may have: the number after them is the nameless one's */
+#define CMP_OWNER_SLOTLESS UINT64_C(0xffff)
+#define CMP_OWNER_NAMELESS (CMP_OWNER_SLOTLESS << 32)
+#define CMP_OWNER_HAS_SLOT(owner) ((owner) >> 32 != CMP_OWNER_SLOTLESS)
+#define CMP_MEMBERS_MOST 0xfffeu /* slots a table may have: the number after them is of those who found none */
 
 struct cmp_member_shm {
     _Atomic uint64_t who;
@@ -59,9 +66,11 @@ void cmp_members_init(struct cmp_members_shm *shm, uint32_t nslots);
 /* 0, -EXDEV: the table belongs to another pid namespace, -EPROTO: it cannot be one. Takes no slot, and clears the
  * handle's on_full. */
 int cmp_members_attach(struct cmp_members *members, struct cmp_members_shm *shm);
-/* Who I am there; takes a slot if this process has none yet. Never fails: nameless at worst. A few ns when already
- * joined, some 30 us the first time in a process. */
+/* Who I am there; takes a slot if this process has none yet. Never fails: without a slot at worst. A few ns when
+ * already joined, some 30 us the first time in a process. */
 cmp_owner cmp_members_me(struct cmp_members *members);
+/* How this process is called without a slot: by its pid. Takes none. */
+cmp_owner cmp_members_by_pid(const struct cmp_members *members);
 /* Has this process taken a slot (or found none)? */
 bool cmp_members_joined(const struct cmp_members *members);
 /* Gives this process's slot back, having nothing owned. For orderly ends; no thread may be using the handle. */

@@ -174,7 +174,7 @@ void cmp_cell_close(struct cmp_cell *cell, bool owns)
 /* Must the cell go on naming this member, because its death is yet to be noticed by others? */
 static bool named(const struct cmp_cell_shm *shm, cmp_owner owner)
 {
-    bool names = shm->kind == CMP_CELL_LOCK || shm->kind == CMP_CELL_RLOCK || shm->kind == CMP_CELL_BARRIER;
+    bool names = shm->kind == CMP_CELL_LOCK || shm->kind == CMP_CELL_RLOCK;
     return names && CMP_CELL_NAMED(cmp_load(&shm->word, acquire)) == CMP_CELL_NAMED(owner);
 }
 
@@ -230,6 +230,10 @@ void cmp_cell_sweep(struct cmp_cell *cell)
         if (owner == 0 || !cmp_members_dead(&cell->members, owner)) continue;
         free_tickets(shm, owner);
         if (!named(shm, owner)) cmp_members_bury(&cell->members, owner);
+    }
+    for (uint32_t i = 0; i < CMP_CELL_TICKETS; i++) { /* of those that found no slot */
+        cmp_owner owner = cmp_load(&shm->tickets[i].owner, relaxed);
+        if (!CMP_OWNER_HAS_SLOT(owner) && cmp_members_dead(&cell->members, owner)) free_tickets(shm, owner);
     }
     cmp_mutex_unlock(&shm->sweeping);
 }

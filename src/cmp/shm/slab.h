@@ -6,8 +6,8 @@
  *
  * Every cell is laid out alike, whatever lives in it: an identity that never changes, the words, tickets for waiters
  * that must be found one by one, and a member table of its own. What `word` and `aux` mean is said by the noun that
- * owns the cell (lockword.h, semaphore.h, condition.h, flag.h, barrier.h); where it names a member, it does so in
- * bits 32-47 by slot + 1, as cmp_owner does, so that a sweep finds the name. */
+ * owns the cell (lockword.h, semaphore.h, condition.h, flag.h, barrier.h); a lock names its holder there by a
+ * cmp_owner, so that a sweep finds the name. */
 #ifndef CMP_SHM_SLAB_H
 #define CMP_SHM_SLAB_H
 
@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define CMP_CELL_BYTES 4096
-/* What fits: more waiters of one condition wait in its crowd, more processes on one lock are nameless. */
+/* What fits: more waiters of one condition wait in its crowd, more processes on one lock are named by their pids. */
 #define CMP_CELL_TICKETS 96
 #define CMP_CELL_MEMBERS 143
 
