@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import process, util
 
-from . import _core
+from . import _core, heirs
 from .carried import Parcel
 from .kin import theirs
 
@@ -192,7 +192,6 @@ class Server(_stdlib.Server):
         self._life = _core.Life()
         self._clients = None
         self._door = Door()
-        self._conns: set[object] = set()
         self._spare: int | None = None
 
     # ---- its life ----
@@ -209,16 +208,20 @@ class Server(_stdlib.Server):
         self._life.begin()
         self._spare = _open_spare()
         self._clients = Clients(partial(super().decref, None))
-        util.register_after_fork(self, Server._leave_to_the_parent)
+        self._prepare(self._socket())
         super().serve_forever()
 
-    def _leave_to_the_parent(self):
-        """In a child of the manager's: peers have to see the manager end when it ends, and not with its children."""
-        for c in list(self._conns):
-            c.close()
-        listener = getattr(self.listener, "_listener", None)
-        if listener is not None:
-            listener._socket.close()
+    def _socket(self) -> socket.socket | None:
+        """Of the listener; None: of a user's own, which has another name for it."""
+        return getattr(getattr(self.listener, "_listener", None), "_socket", None)
+
+    @staticmethod
+    def _prepare(listening: socket.socket | None) -> None:
+        if listening is None:
+            return
+        # Peers have to see the manager end when it ends, and not with processes that were forked in it.
+        heirs.keep_from(listening)
+        listening.setblocking(False)  # see _let_in()
 
     def shutdown(self, c):
         """Ends the manager's process, and first the waits of its clients."""
@@ -243,10 +246,22 @@ class Server(_stdlib.Server):
                 self._door.leave(c)
                 c.close()
 
+    def _let_in(self):
+        """Whoever comes next. Processes that are forked in here never have the connection, not even if it is new."""
+        listening = self._socket()
+        if listening is not None:
+            comes = select.poll()
+            comes.register(listening, select.POLLIN)
+            comes.poll()
+        with heirs.no_forks():
+            c = self.listener.accept()
+            heirs.keep_from(c)
+        return c
+
     def _accept(self):
         """None if nobody could be let in."""
         try:
-            return self.listener.accept()
+            return self._let_in()
         except OSError as error:
             if error.errno not in _OUT_OF_DESCRIPTORS or self._door.make_room():
                 return None
@@ -256,7 +271,7 @@ class Server(_stdlib.Server):
             os.close(self._spare)
             self._spare = None
         try:
-            c = self.listener.accept()
+            c = self._let_in()
             self._spare = _open_spare()
             return c
         except OSError:  # still none
@@ -278,14 +293,12 @@ class Server(_stdlib.Server):
             return conn.recv()
 
         conn.recv = recv
-        self._conns.add(conn)
         try:
             self._handle_request(conn)
         except SystemExit:  # how serve_client() ends
             pass
         finally:
             self._door.leave(conn)
-            self._conns.discard(conn)
             conn.close()
 
     # ---- references ----

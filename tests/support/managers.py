@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import queue as threads_queue
 import signal
 import threading
-from multiprocessing import process
+from multiprocessing import connection, process
 
 import cmp
 
@@ -19,13 +20,49 @@ class Slow:
         threading.Event().wait()
 
 
+_forked: list[int] = []
+
+
+def fork() -> int:
+    """A process that outlives this one."""
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    _forked.append(pid)
+    return pid
+
+
+def fork_at_each_client() -> None:
+    """An initializer: just as a client is accepted another thread forks, if it can."""
+    accept = connection.SocketListener.accept
+
+    def accept_and_fork(listener):
+        conn = accept(listener)
+        forking = threading.Thread(target=fork, daemon=True)
+        forking.start()
+        forking.join(0.3)
+        return conn
+
+    connection.SocketListener.accept = accept_and_fork
+
+
 class Parent:
-    """Starts a process in the manager that outlives it."""
+    """Has processes in the manager that outlive it."""
 
     def start(self) -> int:
         child = cmp.Process(target=signal.pause)
         child.start()
+        _forked.append(child.pid)
         return child.pid
+
+    def fork(self) -> int:
+        return fork()
+
+    def fork_and_return_twice(self) -> int:
+        return os.fork()
+
+    def children(self) -> list[int]:
+        return _forked
 
 
 class Inside:

@@ -10,7 +10,7 @@ from multiprocessing import connection
 
 import pytest
 from support.children import started
-from support.managers import ENDED, Manager
+from support.managers import ENDED, Manager, fork_at_each_client
 from support.waiting import LONG_S, finish, state_of, wait_until
 
 import cmp
@@ -137,11 +137,13 @@ def call_and_tell(call, theirs):
         theirs.send(error)
 
 
-def test_a_child_of_the_manager_does_not_keep_its_clients_waiting():
+@pytest.mark.parametrize("address", [None, ("127.0.0.1", 0)], ids=["unix", "tcp"])
+@pytest.mark.parametrize("birth", ["start", "fork", "a thread's, at each client"])
+def test_a_child_of_the_manager_does_not_keep_its_clients_waiting(birth, address):
     """Sockets that the child inherited would stay open: blocked calls would go on, and new clients would connect."""
-    manager = Manager()
-    manager.start()
-    slow, numbers = manager.Slow(), manager.list()
+    manager = Manager(address)
+    manager.start(fork_at_each_client if birth.startswith("a thread") else None)
+    slow, numbers, parent = manager.Slow(), manager.list(), manager.Parent()
     came = []
 
     def wait():
@@ -153,7 +155,10 @@ def test_a_child_of_the_manager_does_not_keep_its_clients_waiting():
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     wait_until(lambda: state_of(thread.native_id) == "S")
-    child = manager.Parent().start()
+    if hasattr(parent, birth):
+        getattr(parent, birth)()
+    children = parent.children()
+    assert children
     try:
         os.kill(manager._process.pid, signal.SIGKILL)
         thread.join(LONG_S)
@@ -162,10 +167,18 @@ def test_a_child_of_the_manager_does_not_keep_its_clients_waiting():
             manager.list()
         with pytest.raises(ENDED):
             len(numbers)
-        assert state_of(child) == "S"
+        assert {state_of(child) for child in children} == {"S"}
     finally:
-        os.kill(child, signal.SIGKILL)
+        for child in children:
+            os.kill(child, signal.SIGKILL)
     manager.shutdown()
+
+
+def test_process_that_an_object_has_forked_does_not_answer_for_it():
+    with Manager() as manager:
+        parent, numbers = manager.Parent(), manager.list([7])
+        assert parent.fork_and_return_twice() > 0
+        assert [numbers[0], len(numbers)] == [7, 1]
 
 
 def test_workers_of_a_manager_s_pool_end_with_it():

@@ -110,11 +110,24 @@ def test_task_of_a_worker_whose_fork_server_was_killed_is_lost_and_said_to_be(sc
     alone.run(scene, str(tmp_path), env=server)
 
 
-def lose_one_whose_pipe_another_might_have():
-    """A thread starts that other just while the server is asked for the one, if it can."""
-    send, starter = reduction.sendfds, threading.Thread(target=lambda: other.start())
-    one = cmp.get_context("forkserver").Process(target=signal.pause, daemon=True)
+def by_a_process() -> int:
     other = cmp.get_context("fork").Process(target=signal.pause)
+    other.start()
+    return other.pid
+
+
+def by_hand() -> int:
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    return pid
+
+
+def lose_one_whose_pipe_another_might_have(way):
+    """A thread forks the other just while the server is asked for the one, if it can."""
+    send, others = reduction.sendfds, []
+    starter = threading.Thread(target=lambda: others.append(globals()[way]()))
+    one = cmp.get_context("forkserver").Process(target=signal.pause, daemon=True)
 
     def start_and_send(*args):
         starter.start()
@@ -127,12 +140,44 @@ def lose_one_whose_pipe_another_might_have():
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
     one.join(PATIENCE_S)
     assert one.exitcode is not None
-    other.kill()
-    other.join()
+    os.kill(others[0], signal.SIGKILL)
+    os.waitpid(others[0], 0)
 
 
-def test_death_of_a_server_is_heard_though_processes_were_forked_while_it_was_asked():
-    alone.run(lose_one_whose_pipe_another_might_have)
+@pytest.mark.parametrize("way", [by_a_process, by_hand])
+def test_death_of_a_server_is_heard_though_processes_were_forked_while_it_was_asked(way):
+    alone.run(lose_one_whose_pipe_another_might_have, way.__name__)
+
+
+def lose_the_server_of_one_that_starts_as_another_is_forked():
+    """The one is never told of: who asked for it sees the end of its pipe, if nobody else has it."""
+    send, others = reduction.sendfds, []
+    starter = threading.Thread(target=lambda: others.append(by_hand()))
+    one = cmp.get_context("forkserver").Process(target=signal.pause, daemon=True)
+    forkserver.ensure_running()
+    server = forkserver._forkserver._forkserver_pid
+
+    def start_and_lose(*args):
+        starter.start()
+        starter.join(0.3)
+        os.kill(server, signal.SIGSTOP)
+        send(*args)
+        os.kill(server, signal.SIGKILL)
+
+    reduction.sendfds = start_and_lose
+    try:
+        one.start()
+    except (EOFError, OSError):
+        pass
+    else:
+        raise AssertionError("it cannot have been started")
+    starter.join()
+    os.kill(others[0], signal.SIGKILL)
+    os.waitpid(others[0], 0)
+
+
+def test_start_ends_with_its_server_though_a_process_was_forked_by_hand_meanwhile():
+    alone.run(lose_the_server_of_one_that_starts_as_another_is_forked)
 
 
 BLOCKED = signal.pthread_sigmask, (signal.SIG_BLOCK, ())

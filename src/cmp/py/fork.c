@@ -138,11 +138,12 @@ static struct {
     PyThread_type_lock lock;
     uint32_t epoch;       /* of the process that made it */
     unsigned long holder; /* a thread's ident; 0: nobody */
+    unsigned taken;       /* by the holder, so many times */
 } turn;
 
 #define TURN_US (1000 * 1000)
 
-int cmpy_turn_take(void)
+static int take_turn(bool hears_signals)
 {
     unsigned long me = PyThread_get_thread_ident();
     if (turn.epoch != cmp_fork_epoch()) {
@@ -150,41 +151,58 @@ int cmpy_turn_take(void)
         turn.epoch = cmp_fork_epoch();
         turn.holder = 0;
     }
-    if (turn.lock == NULL || turn.holder == me) return 0;
+    if (turn.lock == NULL) return 0;
+    if (turn.holder == me) {
+        turn.taken++;
+        return 1;
+    }
     PyLockStatus taken = PyThread_acquire_lock_timed(turn.lock, 0, 0);
     while (taken != PY_LOCK_ACQUIRED) {
         Py_BEGIN_ALLOW_THREADS
-        taken = PyThread_acquire_lock_timed(turn.lock, TURN_US, 1);
+        taken = PyThread_acquire_lock_timed(turn.lock, TURN_US, hears_signals);
         Py_END_ALLOW_THREADS
         if (taken == PY_LOCK_FAILURE) return 0;
         if (taken == PY_LOCK_INTR && PyErr_CheckSignals() < 0) return -1;
     }
     turn.holder = me;
+    turn.taken = 1;
     return 1;
+}
+
+int cmpy_turn_take(void)
+{
+    return take_turn(true);
 }
 
 void cmpy_turn_give(int taken)
 {
     if (taken <= 0 || turn.epoch != cmp_fork_epoch() || turn.holder != PyThread_get_thread_ident()) return;
+    if (--turn.taken > 0) return;
     turn.holder = 0;
     PyThread_release_lock(turn.lock);
 }
 
-static PyObject *take_turn(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+static PyObject *turn_take(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     int taken = cmpy_turn_take();
     return taken < 0 ? NULL : PyLong_FromLong(taken);
 }
 
-static PyObject *give_turn(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+static PyObject *turn_take_to_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromLong(take_turn(false)); /* what a handler raised in such a hook would be printed and forgotten */
+}
+
+static PyObject *turn_give(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     cmpy_turn_give(1);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef turn_functions[] = {
-    {"_take_turn", take_turn, METH_NOARGS, "No other thread starts a process by fork until the turn is given back."},
-    {"_give_turn", give_turn, METH_NOARGS, "Gives the turn back, where it is this thread's."},
+    {"_take_turn", turn_take, METH_NOARGS, "No other thread forks until the turn is given back."},
+    {"_take_turn_to_fork", turn_take_to_fork, METH_NOARGS, "The same, for a hook of a fork: hears no signals."},
+    {"_give_turn", turn_give, METH_NOARGS, "Gives the turn back, where it is this thread's."},
     {NULL, NULL, 0, NULL},
 };
 
