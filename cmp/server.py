@@ -163,15 +163,17 @@ class Clients:
 
     def _bury(self) -> None:
         while True:
-            for fd, _ in self._ended.poll():
+            for fd, _ in self._ended.poll(_LOOK_S):
                 with self._lock:
                     pid = self._pids.get(fd)
                 if pid is not None:
                     self._forget(pid)
+            _core._look_for_parent()  # its signal may be blocked here (os/lifeline.h)
 
 
 _SHARED = (_core.ManagedQueue, _core.SemLock, _core.Condition, _core.Event, _core.Barrier)
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_LOOK_S = 1.0  # between two looks for the parent
 _PAUSE_S = 0.05  # between two looks whether there are any again
 
 

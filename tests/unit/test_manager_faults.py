@@ -9,6 +9,7 @@ import time
 from multiprocessing import connection
 
 import pytest
+from support import deaf
 from support.children import started
 from support.managers import ENDED, Manager, fork_at_each_client
 from support.waiting import LONG_S, finish, state_of, wait_until
@@ -179,6 +180,27 @@ def test_process_that_an_object_has_forked_does_not_answer_for_it():
         parent, numbers = manager.Parent(), manager.list([7])
         assert parent.fork_and_return_twice() > 0
         assert [numbers[0], len(numbers)] == [7, 1]
+
+
+def have_a_manager(method, initializer, told):
+    manager = Manager(("127.0.0.1", 0), ctx=cmp.get_context(method))  # another user may not write into our folder
+    manager.start(initializer)
+    told.send(manager._process.pid)
+    signal.pause()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("initializer", deaf.WAYS)
+def test_manager_ends_with_a_killed_parent_whatever_it_did_to_its_signals(method, initializer):
+    heard, told = cmp.Pipe(False)
+    with heard, told:
+        parent = cmp.get_context(method).Process(target=have_a_manager, args=(method, initializer, told))
+        parent.start()
+        told.close()
+        manager = heard.recv()
+        parent.kill()
+        parent.join()
+        wait_until(lambda: state_of(manager) in "XZ")
 
 
 def test_workers_of_a_manager_s_pool_end_with_it():

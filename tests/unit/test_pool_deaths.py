@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import signal
@@ -11,7 +10,7 @@ import sys
 import time
 
 import pytest
-from support import alone
+from support import alone, deaf
 from support.tasks import begun, double, exit_now, pid_of, raise_error, sleep_for
 from support.waiting import state_of, wait_until
 
@@ -244,21 +243,6 @@ def test_killed_worker_in_a_callback_job_calls_the_error_callback():
 # ---- workers that did away with what ends them with their parent ----
 
 
-def block_signals():
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-
-
-def reset_handlers():
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with contextlib.suppress(OSError, ValueError):  # the C library's own
-            signal.signal(number, signal.SIG_DFL)
-
-
-def become_another_user():
-    os.setgid(65534)
-    os.setuid(65534)
-
-
 def have_a_pool(method, initializer, told):
     pool = cmp.get_context(method).Pool(2, initializer)
     pool.map(double, range(8))
@@ -267,10 +251,8 @@ def have_a_pool(method, initializer, told):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("initializer", [block_signals, reset_handlers, become_another_user])
+@pytest.mark.parametrize("initializer", deaf.WAYS)
 def test_idle_workers_end_with_a_killed_parent_whatever_they_did_to_their_signals(method, initializer):
-    if initializer is become_another_user and os.getuid() != 0:
-        pytest.skip("only root may")
     heard, told = cmp.Pipe(False)
     parent = cmp.get_context(method).Process(target=have_a_pool, args=(method, initializer, told))
     parent.start()

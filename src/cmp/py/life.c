@@ -164,7 +164,18 @@ static PyObject *remove_with_me(PyObject *Py_UNUSED(module), PyObject *args)
     return code < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(look_doc,
+"_look_for_parent($module, /)\n--\n\n"
+"End this process, if it is one that ends with its parent, and the parent has ended.");
+
+static PyObject *look_for_parent(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    cmp_lifeline_look();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"_look_for_parent", look_for_parent, METH_NOARGS, look_doc},
     {"_remove_with_me", remove_with_me, METH_VARARGS, remove_doc},
     {0},
 };
