@@ -30,6 +30,8 @@ def _connect(address, authkey: bytes | None, options: Iterable[tuple]) -> connec
     with socket.socket(getattr(socket, connection.address_type(address))) as sock:
         for option in options:
             sock.setsockopt(*option)
+        if sock.family == socket.AF_INET:  # two short words in a row, as of a challenge, wait for no acknowledgement
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect(address)
         conn = connection.Connection(sock.detach())
     try:

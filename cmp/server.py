@@ -224,6 +224,8 @@ class Server(_stdlib.Server):
         # Peers have to see the manager end when it ends, and not with processes that were forked in it.
         heirs.keep_from(listening)
         listening.setblocking(False)  # see _let_in()
+        if listening.family != socket.AF_UNIX:  # for those who will be accepted, too
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def shutdown(self, c):
         """Ends the manager's process, and first the waits of its clients."""

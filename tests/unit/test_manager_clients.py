@@ -16,6 +16,7 @@ from support.managers import ENDED, Manager
 from support.waiting import LONG_S, wait_until
 
 import cmp
+import cmp.clients
 from cmp import proxies
 
 # ---- who serves ----
@@ -181,3 +182,12 @@ def test_an_object_that_fails_at_its_end_does_not_keep_the_other_references_of_t
             clients.took(near, ident)
     clients._forget(os.getpid())
     assert sorted(given_back) == ["bad", "bad", "good", "other"]
+
+
+def test_words_by_tcp_do_not_wait_for_the_acknowledgement_of_others():
+    """A connection begins with several short ones in a row, each of which would be held back for 40 ms."""
+    with Manager(("127.0.0.1", 0)) as manager:
+        assert set(manager.Inside().waits_of_tcp()) == {False}
+        with cmp.clients.client(manager.address, authkey=manager._authkey) as conn:
+            with socket.socket(fileno=os.dup(conn.fileno())) as near:
+                assert near.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
