@@ -54,18 +54,17 @@ def semaphores(arena: Arena) -> None:
         uncertain += victim.words[0] in (TAKING, GIVING)
         another()
         entries = [v.words[1] for v in arena.crew]
-        if uncertain < value:  # at least one is left to be taken
-            arena.wait_until(lambda e=entries: [v.words[1] for v in arena.crew] != e, "nobody gets the semaphore")
-        else:
-            semaphore.release()  # more than enough for the dead
-            uncertain -= 1
+        if uncertain == value:  # the dead may have them all
+            semaphore.release()
             value += 1
+        # At least one is left to be taken.
+        arena.wait_until(lambda e=entries: [v.words[1] for v in arena.crew] != e, "nobody gets the semaphore")
         if arena.enough:
             break
     page[0] = 1
     finish(arena, semaphore)
     left = semaphore.get_value()
-    assert value - uncertain - KILLS_A_ROUND <= left <= value, f"{left} of {value} left"
+    assert value - uncertain <= left <= value, f"{left} of {value} left, {uncertain} died taking or giving"
 
 
 # ---- conditions: a notification that reached a dead waiter reaches another ----
