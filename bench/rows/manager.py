@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from typing import Any
 
@@ -68,3 +69,14 @@ def with_each_task(mp: Any, size: int) -> Timing:
         pool.close()
         pool.join()
     return Timing(seconds, size)
+
+
+@row("manager: a connection by TCP", size=20, tiny=2, only=("stdlib", "cmp"))
+def connection_by_tcp(mp: Any, size: int) -> Timing:
+    """What is asked of the manager itself is asked by a connection of its own."""
+    managers = importlib.import_module(f"{mp.__name__}.managers")
+    with managers.SyncManager(("127.0.0.1", 0)) as manager:
+        begin = time.perf_counter()
+        for _ in range(size):
+            manager._number_of_objects()
+        return Timing(time.perf_counter() - begin, size)
