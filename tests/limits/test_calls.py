@@ -27,6 +27,7 @@ REFUSALS = {
     "pidfd_open": errno.EMFILE,
     "pthread_create": errno.EAGAIN,
     "poll": errno.ENOMEM,
+    "ppoll": errno.ENOMEM,
     "prctl": errno.EPERM,
 }
 # A new thread whose first allocation is refused dies unheard, and threading.Thread.start() waits for it for ever: also

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -71,6 +72,8 @@ INSTEAD(ssize_t, sendmsg, -1, (int fd, const struct msghdr *message, int flags),
 INSTEAD(ssize_t, recvmsg, -1, (int fd, struct msghdr *message, int flags), (fd, message, flags))
 INSTEAD(int, epoll_create1, -1, (int flags), (flags))
 INSTEAD(int, poll, -1, (struct pollfd *entries, nfds_t n, int timeout), (entries, n, timeout))
+INSTEAD(int, ppoll, -1, (struct pollfd *entries, nfds_t n, const struct timespec *timeout, const sigset_t *mask),
+        (entries, n, timeout, mask))
 INSTEAD(int, pthread_create, error,
         (pthread_t *made, const pthread_attr_t *how, void *(*body)(void *), void *arg), (made, how, body, arg))
 

@@ -146,8 +146,9 @@ static PyObject *popen_wait(struct popen *self, PyObject *args, PyObject *kwargs
         int fd = sentinel_to_wait_with(self);
         code = fd >= 0 ? cmpy_wait(wait_for_sentinel, &fd, deadline_ns) : 0;
         /* The launchers' sentinel is a pipe, which the kernel closes a moment before the process has ended; and a
-         * program that closes all descriptors leaves a number that is nothing, or something else. */
-        if (code == 0 || code == -EBADF) code = cmpy_wait(watch_for_end, self, deadline_ns);
+         * program that closes all descriptors leaves a number that is nothing, or something else; and a wait for one
+         * may be refused. */
+        if (code != -ETIMEDOUT && code != CMPY_RAISED) code = cmpy_wait(watch_for_end, self, deadline_ns);
     }
     if (code == CMPY_RAISED) return NULL;
     look(self);
