@@ -305,6 +305,11 @@ class Server(_stdlib.Server):
             self._door.leave(conn)
             conn.close()
 
+    def serve_client(self, conn):
+        """The stdlib's; but it never returns, since what it returned would be sent, as the answer to the next call."""
+        super().serve_client(conn)
+        raise SystemExit  # the manager ends
+
     # ---- references ----
 
     def incref(self, c, ident):

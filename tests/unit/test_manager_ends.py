@@ -10,7 +10,7 @@ import socket
 import struct
 import tempfile
 import threading
-from multiprocessing import process
+from multiprocessing import connection, process
 
 import pytest
 from support.waiting import LONG_S, state_of, wait_until
@@ -178,3 +178,21 @@ def test_proxy_whose_manager_is_gone_without_a_word_is_told(forgetful, monkeypat
     token = Token("list", forgetful, "1")
     with pytest.raises(ConnectionResetError):
         ListProxy(token, "pickle", authkey=b"key")
+
+
+def test_call_that_meets_the_manager_s_end_is_not_answered(tmp_path):
+    address, key = str(tmp_path / "socket"), bytes(process.current_process().authkey)
+    server = SyncManager(address, key).get_server()
+    server.stop_event = threading.Event()
+    server.stop_event.set()
+    ours, theirs = cmp.Pipe()
+    serving = threading.Thread(target=server.handle_request, args=(theirs,))
+    serving.start()
+    with server.listener, ours:
+        connection.answer_challenge(ours, key)
+        connection.deliver_challenge(ours, key)
+        ours.send((None, "accept_connection", ("a client",), {}))
+        assert ours.recv() == ("#RETURN", None)  # it is accepted
+        serving.join(LONG_S)
+        with pytest.raises(EOFError):
+            ours.recv()
