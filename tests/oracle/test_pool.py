@@ -12,6 +12,7 @@ import threading
 
 import pytest
 from support.tasks import double, pid_of, sleep_for
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -226,6 +227,14 @@ def test_imap_in_chunks_gives_single_items(pool):
 
 def test_imap_unordered_gives_each_result_once(pool):
     assert sorted(pool.imap_unordered(double, generate(500))) == [2 * i for i in range(500)]
+
+
+@pytest.mark.parametrize("kind", ["imap", "imap_unordered"])
+def test_progress_of_imap_can_be_looked_at(pool, kind):
+    results = getattr(pool, kind)(double, range(50))
+    wait_until(lambda: results._index == 50)  # though nobody takes them
+    assert sorted(results) == [2 * i for i in range(50)]
+    assert results._index == 50
 
 
 def test_imap_next_times_out_and_can_be_asked_again(mp, pool):

@@ -262,6 +262,12 @@ static PyObject *imap_next(IMapIterator *self, PyObject *args, PyObject *kwargs)
     return item;
 }
 
+static PyObject *imap_index(IMapIterator *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSsize_t(self->imap->feed.arrived);
+}
+
 static int imap_traverse(IMapIterator *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
@@ -317,6 +323,11 @@ static PyMemberDef imap_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
+static PyGetSetDef imap_getset[] = {
+    {"_index", (getter)imap_index, NULL, "How many results, or chunks of them, have come.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 PyDoc_STRVAR(imap_doc, "The results of imap, in the order of what it was given.");
 PyDoc_STRVAR(imap_unordered_doc, "The results of imap_unordered, as they arrive.");
 
@@ -329,6 +340,7 @@ static PyType_Slot imap_slots[] = {
     {Py_tp_iternext, imap_iternext},
     {Py_tp_methods, imap_methods},
     {Py_tp_members, imap_members},
+    {Py_tp_getset, imap_getset},
     {0, NULL},
 };
 
