@@ -134,68 +134,78 @@ pid_t cmpy_fork(struct cmpy_state *state)
 }
 
 /* Read and written with the GIL. In a child it is anybody's who has not come along, so each process makes its own. */
-static struct {
+struct turn {
     PyThread_type_lock lock;
     uint32_t epoch;       /* of the process that made it */
     unsigned long holder; /* a thread's ident; 0: nobody */
     unsigned taken;       /* by the holder, so many times */
-} turn;
+};
+
+/* Two, since os.fork() takes the second among the hooks of others: who waits for the first has none of their locks, and
+ * who has the second waits for none of them. */
+static struct turn to_flush, at_pipes;
 
 #define TURN_US (1000 * 1000)
 
-static int take_turn(bool hears_signals)
+static int take_turn(struct turn *turn, bool hears_signals)
 {
     unsigned long me = PyThread_get_thread_ident();
-    if (turn.epoch != cmp_fork_epoch()) {
-        turn.lock = PyThread_allocate_lock();
-        turn.epoch = cmp_fork_epoch();
-        turn.holder = 0;
+    if (turn->epoch != cmp_fork_epoch()) {
+        turn->lock = PyThread_allocate_lock();
+        turn->epoch = cmp_fork_epoch();
+        turn->holder = 0;
     }
-    if (turn.lock == NULL) return 0;
-    if (turn.holder == me) {
-        turn.taken++;
+    if (turn->lock == NULL) return 0;
+    if (turn->holder == me) {
+        turn->taken++;
         return 1;
     }
-    PyLockStatus taken = PyThread_acquire_lock_timed(turn.lock, 0, 0);
+    PyLockStatus taken = PyThread_acquire_lock_timed(turn->lock, 0, 0);
     while (taken != PY_LOCK_ACQUIRED) {
         Py_BEGIN_ALLOW_THREADS
-        taken = PyThread_acquire_lock_timed(turn.lock, TURN_US, hears_signals);
+        taken = PyThread_acquire_lock_timed(turn->lock, TURN_US, hears_signals);
         Py_END_ALLOW_THREADS
         if (taken == PY_LOCK_FAILURE) return 0;
         if (taken == PY_LOCK_INTR && PyErr_CheckSignals() < 0) return -1;
     }
-    turn.holder = me;
-    turn.taken = 1;
+    turn->holder = me;
+    turn->taken = 1;
     return 1;
+}
+
+static void give_turn(struct turn *turn)
+{
+    if (turn->epoch != cmp_fork_epoch() || turn->holder != PyThread_get_thread_ident()) return;
+    if (--turn->taken > 0) return;
+    turn->holder = 0;
+    PyThread_release_lock(turn->lock);
 }
 
 int cmpy_turn_take(void)
 {
-    return take_turn(true);
+    return take_turn(&to_flush, true);
 }
 
 void cmpy_turn_give(int taken)
 {
-    if (taken <= 0 || turn.epoch != cmp_fork_epoch() || turn.holder != PyThread_get_thread_ident()) return;
-    if (--turn.taken > 0) return;
-    turn.holder = 0;
-    PyThread_release_lock(turn.lock);
+    if (taken > 0) give_turn(&to_flush);
 }
 
 static PyObject *turn_take(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    int taken = cmpy_turn_take();
+    int taken = take_turn(&at_pipes, true);
     return taken < 0 ? NULL : PyLong_FromLong(taken);
 }
 
 static PyObject *turn_take_to_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    return PyLong_FromLong(take_turn(false)); /* what a handler raised in such a hook would be printed and forgotten */
+    /* What a handler raised in such a hook would be printed and forgotten. */
+    return PyLong_FromLong(take_turn(&at_pipes, false));
 }
 
 static PyObject *turn_give(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    cmpy_turn_give(1);
+    give_turn(&at_pipes);
     Py_RETURN_NONE;
 }
 

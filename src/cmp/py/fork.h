@@ -22,8 +22,8 @@ int cmpy_flush_streams(struct cmpy_state *state);
  * go, without running yet; if that holder forked then, the child would find the lock taken for ever.
  * 1: it is ours, once more maybe; 0: somebody kept it for a second, who may be waiting (in a hook of a fork, in a
  * flush) for something that we hold; -1 with what a signal handler raised. What came is handed to cmpy_turn_give, in
- * the parent only. With the GIL. Also for who has a pipe open that no child may inherit; os.fork() takes it by a hook
- * (heirs.py), whoever calls it. */
+ * the parent only. With the GIL. Another turn is that of who has a pipe open which no child may inherit: os.fork()
+ * takes it by a hook, whoever calls it (heirs.py). */
 int cmpy_turn_take(void);
 void cmpy_turn_give(int taken);
 
