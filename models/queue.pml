@@ -12,7 +12,8 @@
  * only grows, so an older value is merely a later step of the other side. A robust mutex is the number of its holder;
  * who locks after a dead one knows it (EOWNERDEAD). Left out: sleeping (eventcount.pml; here a process is simply not
  * enabled while there is nothing for it), the allocator's own steps (a block is FREE or somebody's in one step), inline
- * records (no block has to come back), damaged bytes, shutdown, the eventfd, join, and claims (pool.pml).
+ * records (no block has to come back), damaged bytes, shutdown and join (joinable.pml), the eventfd, and claims
+ * (pool.pml).
  *
  * Checked: the assertions, and that all survivors end (no invalid end state). */
 #ifndef PRODUCERS

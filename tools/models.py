@@ -48,6 +48,9 @@ RUNS = [
     Run("queue", {"PRODUCERS": 2, "CONSUMERS": 2, "KILLS": 1}),
     Run("queue", {"PRODUCERS": 2, "CONSUMERS": 2, "KILLS": 2, "SWEEPS": 0}),
     Run("queue", {"PRODUCERS": 2, "CONSUMERS": 2, "KILLS": 2}, hashed=True),
+    Run("joinable", {"KILLS": 0}, short=True),
+    Run("joinable", {"KILLS": 2}),
+    Run("joinable", {"KILLS": 2, "DAMAGED": 2}),
     Run("pool", {"WORKERS": 2, "TASKS": 2, "KILLS": 1}, short=True),
     Run("pool", {"WORKERS": 2, "TASKS": 3, "KILLS": 2}),
 ]
@@ -56,6 +59,7 @@ RUNS = [
 MUTANT_BOUNDS = {
     "eventcount": {"KILLS": 0},
     "queue": {"PRODUCERS": 2, "CONSUMERS": 1, "KILLS": 1},
+    "joinable": {"KILLS": 1},
     "pool": {"KILLS": 1},
 }
 MUTANT_OWN_BOUNDS = {

@@ -45,7 +45,7 @@ def not_modelled() -> dict[str, str]:
 
 
 def test_there_is_a_model_of_each_protocol():
-    assert [path.stem for path in MODELS] == ["eventcount", "pool", "queue"]
+    assert [path.stem for path in MODELS] == ["eventcount", "joinable", "pool", "queue"]
 
 
 def test_every_label_of_the_modelled_files_is_in_a_model_or_said_not_to_be():
