@@ -139,6 +139,10 @@ matrix-far:  ## C tests with gcc, clang, musl; everything on a CPython 3.14 of D
 	    echo "with $$cc:"; $(MAKE) -s -C tests/c CC=$$cc || exit 1; done
 	@CONFORMANCE=$(CONFORMANCE) $(PYTHON) tools/far.py $(MATRIX)
 
+.PHONY: aarch64
+aarch64:  ## cross-compile, and test on an emulated machine: make aarch64 MATRIX="tests/unit/test_queue.py"
+	@$(PYTHON) tools/aarch64.py $(MATRIX)
+
 .PHONY: matrix
 matrix:  ## build and test on every CPython and C compiler found: make matrix MATRIX="tests/unit"
 	@$(PYTHON) tools/matrix.py $(MATRIX)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import debian
 import matrix
 import pythons
 
@@ -36,31 +37,6 @@ mount -t tmpfs tmpfs "$0/dev/shm" && chroot "$0" "$@"
 INSIDE_TREE, INSIDE_NOTES, INSIDE_HARNESS = "/srv/tree", "/srv/notes", "/srv/harness"
 
 
-def obstacle() -> str | None:
-    """Why there is nothing to do here."""
-    if os.geteuid() != 0:
-        return "this needs root"
-    if not (FOLDER / "usr" / "bin" / PYTHON).exists() and shutil.which("debootstrap") is None:
-        return "no debootstrap here"
-    return None
-
-
-def furnish() -> str | None:
-    """Fills the folder, once; why that did not succeed."""
-    done = FOLDER / "furnished"
-    if done.exists() and done.read_text() == f"{RELEASE} {PACKAGES}":
-        return None
-    FOLDER.parent.mkdir(parents=True, exist_ok=True)
-    log = FOLDER.with_suffix(".log")
-    print(f"putting Debian {RELEASE} with {PYTHON} into {FOLDER} ...", flush=True)
-    with open(log, "w") as output:
-        command = ["debootstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES), RELEASE, FOLDER]
-        if subprocess.run(command, stdout=output, stderr=output).returncode:
-            return f"debootstrap does not succeed: {log.read_text().strip().splitlines()[-1:]} ({log})"
-    done.write_text(f"{RELEASE} {PACKAGES}")
-    return None
-
-
 def inside(*command: str) -> int:
     """Runs a command in the system in the folder, from the copy of the tree."""
     enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, FOLDER]
@@ -77,7 +53,7 @@ def bring(source: Path, place: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    reason = obstacle() or furnish()
+    reason = "this needs root" if os.geteuid() else debian.furnish(FOLDER, RELEASE, PACKAGES)
     if reason is not None:
         print(f"far: left out, {reason}")
         return 0

