@@ -253,13 +253,17 @@ class Server(_stdlib.Server):
     def _let_in(self):
         """Whoever comes next. Processes that are forked in here never have the connection, not even if it is new."""
         listening = self._socket()
-        if listening is not None:
-            comes = select.poll()
-            comes.register(listening, select.POLLIN)
-            comes.poll()
+        if listening is None:  # when somebody comes can only be seen by letting him in: forks cannot wait for that
+            return self._take_in()
+        comes = select.poll()
+        comes.register(listening, select.POLLIN)
+        comes.poll()
         with heirs.no_forks():
-            c = self.listener.accept()
-            heirs.keep_from(c)
+            return self._take_in()
+
+    def _take_in(self):
+        c = self.listener.accept()
+        heirs.keep_from(c)
         return c
 
     def _accept(self):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import queue as threads_queue
+import select
 import signal
 import socket
 import threading
 from multiprocessing import connection, process
 
 import cmp
+from cmp import _core
 
 ENDED = (EOFError, ConnectionError)
 
@@ -23,13 +25,17 @@ class Slow:
 
 
 _forked: list[int] = []
+_forking: list[threading.Thread] = []
 
 
 def fork() -> int:
-    """A process that outlives this one."""
+    """A process that outlives this one, but not that of the tests, which may not get to know of it."""
     pid = os.fork()
     if pid == 0:
-        signal.pause()
+        end = select.poll()
+        end.register(os.pidfd_open(process.parent_process().pid), select.POLLIN)
+        end.poll()
+        os._exit(0)
     _forked.append(pid)
     return pid
 
@@ -41,6 +47,7 @@ def fork_at_each_client() -> None:
     def accept_and_fork(listener):
         conn = accept(listener)
         forking = threading.Thread(target=fork, daemon=True)
+        _forking.append(forking)
         forking.start()
         forking.join(0.3)
         return conn
@@ -64,11 +71,30 @@ class Parent:
         return os.fork()
 
     def children(self) -> list[int]:
+        for thread in _forking:
+            thread.join()
         return _forked
+
+
+class OwnListener:
+    """A listener of the user's own, into which the server cannot look."""
+
+    def __init__(self, address, backlog):
+        self._its_own = connection.Listener(address, backlog=backlog)
+        self.address = self._its_own.address
+
+    def accept(self) -> connection.Connection:
+        return self._its_own.accept()
 
 
 class Inside:
     """Looks at the server."""
+
+    def may_fork(self) -> int:
+        """0: another thread has kept everybody from it for a second."""
+        turn = _core._take_turn()
+        _core._give_turn()
+        return turn
 
     def ended_and_known(self) -> tuple[int, int]:
         clients = process.current_process()._manager_server._clients

@@ -6,12 +6,12 @@ import os
 import signal
 import threading
 import time
-from multiprocessing import connection
+from multiprocessing import connection, managers
 
 import pytest
 from support import deaf
 from support.children import started
-from support.managers import ENDED, Manager, fork_at_each_client
+from support.managers import ENDED, Manager, OwnListener, fork_at_each_client
 from support.waiting import LONG_S, finish, state_of, wait_until
 
 import cmp
@@ -168,11 +168,18 @@ def test_a_child_of_the_manager_does_not_keep_its_clients_waiting(birth, address
             manager.list()
         with pytest.raises(ENDED):
             len(numbers)
-        assert {state_of(child) for child in children} == {"S"}
+        wait_until(lambda: {state_of(child) for child in children} == {"S"})
     finally:
         for child in children:
             os.kill(child, signal.SIGKILL)
     manager.shutdown()
+
+
+def test_manager_with_a_listener_of_its_user_s_own_lets_forks_be_while_nobody_comes(monkeypatch):
+    monkeypatch.setitem(managers.listener_client, "own", (OwnListener, connection.Client))
+    with Manager(serializer="own") as manager:
+        inside = manager.Inside()
+        assert [inside.may_fork() for _ in range(3)] == [1, 1, 1]
 
 
 def test_process_that_an_object_has_forked_does_not_answer_for_it():
