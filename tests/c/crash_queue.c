@@ -222,7 +222,8 @@ static bool was_killed(int status)
 }
 
 /* True if the point was reached. */
-static bool run_once(enum role role, bool armed, bool crowded, const char *point, enum cmp_fault_side side, unsigned count)
+static bool run_once(enum role role, bool armed, bool crowded, const char *point, enum cmp_fault_side side,
+                     unsigned count)
 {
     struct run run = {.role = role, .point = point, .side = side, .count = count};
     struct cmp_queue *queue = fixture_open(&run.fixture, ITEMS + 1);

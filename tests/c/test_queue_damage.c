@@ -109,7 +109,8 @@ TEST(of_what_a_taker_passes_over_one_is_his_to_be_done)
         struct cmp_queue *queue = fixture_open(&fixture, 0);
         uint64_t number, n = 0;
         do CHECK_EQ(put_sized(queue, n++, 1000, NEVER), 0);
-        while (n < 5 || (chunks == 2 && cmp_load(&queue->shm->tail_chunk, relaxed) == cmp_queue_head_chunk(queue->shm)));
+        while (n < 5 ||
+               (chunks == 2 && cmp_load(&queue->shm->tail_chunk, relaxed) == cmp_queue_head_chunk(queue->shm)));
         set_header(head_record(queue), UINT64_MAX << 32 | CMP_RECORD_END);
         CHECK_EQ(take_number(queue, &number, TRY), -EBADMSG);
         CHECK_EQ(cmp_queue_join(queue, TRY), -EAGAIN);

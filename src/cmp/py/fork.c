@@ -141,8 +141,8 @@ struct turn {
     unsigned taken;       /* by the holder, so many times */
 };
 
-/* Two, since os.fork() takes the second among the hooks of others: who waits for the first has none of their locks, and
- * who has the second waits for none of them. */
+/* Two, since os.fork() takes the second among the hooks of others, some of whose locks it may have by then. A start
+ * that has the first waits for those locks, too; who has the second for a pipe waits for none of them. */
 static struct turn to_flush, at_pipes;
 
 #define TURN_US (1000 * 1000)
