@@ -115,6 +115,21 @@ def test_maxsize_may_be_beyond_a_semaphores():
     items.close()
 
 
+class Protocol:
+    """Arrives as the number of the protocol that it was pickled by."""
+
+    def __reduce_ex__(self, protocol):
+        return int, (protocol,)
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
+def test_queues_pickle_by_protocol_5(kind):
+    there = getattr(cmp, kind)()
+    there.put(Protocol())
+    assert there.get() == 5
+    there.close()
+
+
 @pytest.mark.parametrize("size", [10, 4095, 4096, 1 << 20])
 @pytest.mark.parametrize("kind", [bytes, bytearray])
 def test_pickle_buffer_arrives_as_bytes_like(kind, size):
