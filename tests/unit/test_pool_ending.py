@@ -295,7 +295,7 @@ def terminate_where_signals_are_refused_at_first() -> None:
     sys.addaudithook(refuse)
     pool.terminate()
     pool.join()
-    assert asked.count((pool._pool[0].pid, signal.SIGKILL)) == 2
+    assert asked.count((pool._pool[0].pid, signal.SIGKILL)) >= 2  # more where it takes its time to end
 
 
 def test_a_signal_that_could_not_be_sent_is_sent_again():
