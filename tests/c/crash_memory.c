@@ -186,7 +186,7 @@ static void come_and_go(void *arg)
 {
     struct cmp_members *members = arg;
     for (int i = 0; i < 3; i++) {
-        CHECK(cmp_members_me(members) != CMP_OWNER_NAMELESS);
+        CHECK(CMP_OWNER_HAS_SLOT(cmp_members_me(members)));
         cmp_members_leave(members);
     }
 }
@@ -203,7 +203,7 @@ static bool kill_member(const struct crash *crash, void *arg)
     CHECK(left == 0 || (killed && cmp_members_dead(&members, left)));
     cmp_members_bury(&members, left);
     cmp_owner me = cmp_members_me(&members);
-    CHECK(me != CMP_OWNER_NAMELESS && me != left && !cmp_members_dead(&members, me));
+    CHECK(CMP_OWNER_HAS_SLOT(me) && me != left && !cmp_members_dead(&members, me));
     return killed;
 }
 

@@ -216,7 +216,7 @@ TEST(full_table_is_swept_but_the_dead_holder_keeps_its_name)
         cmp_store(&cell.shm->members.slots[i].who, who + ((uint64_t)i << 22), relaxed, "test.set");
     struct cmp_lock_take take = a_take(true);
     CHECK_EQ(take_until(&take, INT64_MAX), 0);
-    CHECK(take.me != CMP_OWNER_NAMELESS);
+    CHECK(CMP_OWNER_HAS_SLOT(take.me));
     CHECK(take.me >> 32 != owner >> 32);
     CHECK_EQ(take.abandoned_pid, pid);
 }

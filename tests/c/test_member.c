@@ -358,7 +358,7 @@ static void come_and_go(int number, void *arg)
     CHECK_EQ(cmp_members_attach(&own, handle.shm), 0);
     for (int i = 0; i < 2000; i++) {
         cmp_owner me = cmp_members_me(&own);
-        CHECK(me != CMP_OWNER_NAMELESS);
+        CHECK(CMP_OWNER_HAS_SLOT(me));
         CHECK(!cmp_members_dead(&own, me));
         cmp_members_leave(&own);
         CHECK(cmp_members_dead(&own, me));
