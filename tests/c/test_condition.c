@@ -78,7 +78,7 @@ TEST(notify_wakes_a_sleeping_process)
 {
     fresh();
     pid_t pid = test_child(wait_for_ever, NULL);
-    WAIT_FOR(cmp_load(&ticket(0)->state, acquire) == CMP_TICKET_ASLEEP);
+    WAIT_FOR(CMP_TICKET_KIND(cmp_load(&ticket(0)->state, acquire)) == CMP_TICKET_ASLEEP);
     CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
     test_join(pid);
     CHECK_EQ(cmp_condition_waiting(&cell), 0);
@@ -130,12 +130,12 @@ TEST(notification_of_one_that_dies_at_once_goes_to_the_next)
 {
     fresh();
     pid_t dead = test_child(wait_for_ever, NULL);
-    WAIT_FOR(cmp_load(&ticket(0)->state, acquire) == CMP_TICKET_ASLEEP);
+    WAIT_FOR(CMP_TICKET_KIND(cmp_load(&ticket(0)->state, acquire)) == CMP_TICKET_ASLEEP);
     pid_t alive = test_child(wait_for_ever, NULL);
-    WAIT_FOR(cmp_load(&ticket(1)->state, acquire) == CMP_TICKET_ASLEEP);
+    WAIT_FOR(CMP_TICKET_KIND(cmp_load(&ticket(1)->state, acquire)) == CMP_TICKET_ASLEEP);
     CHECK_EQ(kill(dead, SIGSTOP), 0);
     CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
-    CHECK_EQ(cmp_load(&ticket(0)->state, acquire), CMP_TICKET_NOTIFIED);
+    CHECK_EQ(CMP_TICKET_KIND(cmp_load(&ticket(0)->state, acquire)), CMP_TICKET_NOTIFIED);
     test_kill(dead);
     test_join(alive);
 }
@@ -156,7 +156,7 @@ TEST(notification_of_the_dead_outlives_its_other_tickets)
     struct cmp_condition_wait waits[2];
     for (int i = 0; i < 2; i++) cmp_condition_enter(&waits[i], &cell);
     CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
-    CHECK_EQ(cmp_load(&ticket(0)->state, acquire), CMP_TICKET_NOTIFIED);
+    CHECK_EQ(CMP_TICKET_KIND(cmp_load(&ticket(0)->state, acquire)), CMP_TICKET_NOTIFIED);
     test_kill(dead);
     cmp_private_store(&cell.seen_alive, 0, relaxed); /* a moment ago it was */
     CHECK_EQ(cmp_condition_notify(&cell, 1), 1); /* passes over the dead one's other ticket, and frees it */
@@ -172,7 +172,7 @@ TEST(one_who_came_after_the_notification_does_not_inherit_it)
 {
     fresh();
     pid_t dead = test_child(wait_for_ever, NULL);
-    WAIT_FOR(cmp_load(&ticket(0)->state, acquire) == CMP_TICKET_ASLEEP);
+    WAIT_FOR(CMP_TICKET_KIND(cmp_load(&ticket(0)->state, acquire)) == CMP_TICKET_ASLEEP);
     CHECK_EQ(kill(dead, SIGSTOP), 0);
     CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
     test_kill(dead);

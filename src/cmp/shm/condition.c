@@ -28,7 +28,14 @@ static uint32_t crowd_granted(uint64_t aux)
 
 static bool may_be_notified(uint32_t state)
 {
-    return state == CMP_TICKET_WAITING || state == CMP_TICKET_ASLEEP;
+    uint32_t kind = CMP_TICKET_KIND(state);
+    return kind == CMP_TICKET_WAITING || kind == CMP_TICKET_ASLEEP;
+}
+
+static bool is_notified(const struct cmp_ticket_shm *ticket)
+{
+    /* acquire: pairs with [ticket.notify]. */
+    return CMP_TICKET_KIND(cmp_load(&ticket->state, acquire)) == CMP_TICKET_NOTIFIED;
 }
 
 static struct cmp_ticket_shm *claim(struct cmp_cell_shm *shm, cmp_owner me)
@@ -47,7 +54,7 @@ static struct cmp_ticket_shm *claim(struct cmp_cell_shm *shm, cmp_owner me)
     return NULL;
 }
 
-static uint64_t notify_tickets(struct cmp_cell *cell, uint64_t most, bool choosing, const uint32_t *before);
+static uint64_t notify_tickets(struct cmp_cell *cell, uint64_t most, bool choosing, const uint32_t *until);
 
 /* A notification whose receiver died before it could go on, goes on to the next of those that waited by then. */
 static void pass_on(struct cmp_cell *cell)
@@ -57,15 +64,20 @@ static void pass_on(struct cmp_cell *cell)
     uint32_t used = cmp_load(&shm->tickets_used, acquire);
     for (uint32_t i = 0; i < used && i < CMP_CELL_TICKETS; i++) {
         struct cmp_ticket_shm *ticket = &shm->tickets[i];
-        if (cmp_load(&ticket->state, acquire) != CMP_TICKET_NOTIFIED) continue;
-        cmp_owner owner = cmp_load(&ticket->owner, relaxed);
-        uint32_t when = cmp_load(&ticket->turn, relaxed);
+        if (!is_notified(ticket)) continue;
+        cmp_owner owner = cmp_load(&ticket->owner, acquire);
         if (owner == 0 || !cmp_members_dead(&cell->members, owner)) continue;
+        /* Looked at again: what was notified a moment ago may have been another's wait, or an earlier one. Of the dead
+         * this stays so until somebody adopts it. */
+        if (!is_notified(ticket)) continue;
+        uint32_t when = cmp_load(&ticket->turn, relaxed);
         /* Whose it is has the notification. Killed before it is passed on, it is a dead one's again; killed after, two
          * have been notified where one was meant to be, which every waiter of a condition is ready for. */
         if (!cmp_cas(&ticket->owner, &owner, me, acq_rel, "ticket.adopt")) continue;
         (void)notify_tickets(cell, 1, true, &when);
-        cmp_store(&ticket->state, CMP_TICKET_IDLE, relaxed, "ticket.pass");
+        uint32_t state = cmp_load(&ticket->state, relaxed); /* ours now */
+        /* release: who finds it idle no longer finds the dead owner; pairs with the load in free_ticket. */
+        cmp_store(&ticket->state, CMP_TICKET_AS(state, CMP_TICKET_IDLE), release, "ticket.pass");
         cmp_store(&ticket->owner, 0, release, "ticket.free"); /* pairs with [ticket.claim] */
     }
 }
@@ -91,22 +103,22 @@ void cmp_condition_enter(struct cmp_condition_wait *wait, struct cmp_cell *cell)
         return;
     }
     uint32_t turn = cmp_rmw(fetch_add, &shm->turns, 1, relaxed, "ticket.turn"); /* the lock orders the callers */
-    cmp_store(&ticket->turn, turn, relaxed, "ticket.order");
-    /* release: the turn is there before the wait shows; pairs with the load in gather. */
-    cmp_store(&ticket->state, CMP_TICKET_WAITING, release, "ticket.wait");
+    /* release: who reads it finds the wait before this one ended; pairs with the load in notify_ticket. */
+    cmp_store(&ticket->turn, turn, release, "ticket.order");
+    uint32_t state = cmp_load(&ticket->state, relaxed);
+    /* release: owner and turn are there before the wait shows; pairs with the loads in gather and in free_ticket. */
+    cmp_store(&ticket->state, CMP_TICKET_NEXT_WAIT(state), release, "ticket.wait");
 }
 
 static int look_at_ticket(void *arg)
 {
-    const struct cmp_ticket_shm *ticket = arg;
-    /* acquire: pairs with [ticket.notify]. */
-    return cmp_load(&ticket->state, acquire) == CMP_TICKET_NOTIFIED ? 0 : -EAGAIN;
+    return is_notified(arg) ? 0 : -EAGAIN;
 }
 
 static int sleep_on_ticket(struct cmp_condition_wait *wait, int64_t deadline_ns)
 {
     struct cmp_ticket_shm *ticket = wait->ticket;
-    if (cmp_load(&ticket->state, acquire) == CMP_TICKET_NOTIFIED) return 0;
+    if (is_notified(ticket)) return 0;
     if (deadline_ns <= 0) return -EAGAIN;
     int64_t *slice_ns = &wait->patience.slice_ns;
     int64_t now_ns = cmp_tick_ns();
@@ -114,14 +126,16 @@ static int sleep_on_ticket(struct cmp_condition_wait *wait, int64_t deadline_ns)
         *slice_ns = FIRST_SLICE_NS;
         if (cmp_spin(&wait->cell->spin, look_at_ticket, ticket, deadline_ns, SPIN_NS) == 0) return 0;
     }
-    uint32_t state = CMP_TICKET_WAITING;
+    /* The wait keeps its number until it ends. */
+    uint32_t state = cmp_load(&ticket->state, relaxed);
+    uint32_t waiting = CMP_TICKET_AS(state, CMP_TICKET_WAITING), asleep = CMP_TICKET_AS(state, CMP_TICKET_ASLEEP);
     /* Once asleep it stays so: a notifier wakes in vain a waiter that is just looking, which harms nobody. */
-    (void)cmp_cas(&ticket->state, &state, CMP_TICKET_ASLEEP, acquire, "ticket.sleep");
+    (void)cmp_cas(&ticket->state, &waiting, asleep, acquire, "ticket.sleep");
     bool last = deadline_ns <= now_ns + *slice_ns;
     int code = 0;
-    while (code == 0 && cmp_load(&ticket->state, acquire) != CMP_TICKET_NOTIFIED)
-        code = cmp_futex_wait(&ticket->state, CMP_TICKET_ASLEEP, last ? deadline_ns : now_ns + *slice_ns);
-    if (cmp_load(&ticket->state, acquire) == CMP_TICKET_NOTIFIED) return 0;
+    while (code == 0 && !is_notified(ticket))
+        code = cmp_futex_wait(&ticket->state, asleep, last ? deadline_ns : now_ns + *slice_ns);
+    if (is_notified(ticket)) return 0;
     if (code == -EAGAIN) return -EINTR;
     if (code != -ETIMEDOUT || last) return code;
     *slice_ns = *slice_ns * 2 < LAST_SLICE_NS ? *slice_ns * 2 : LAST_SLICE_NS;
@@ -173,62 +187,73 @@ bool cmp_condition_leave(struct cmp_condition_wait *wait)
 {
     struct cmp_ticket_shm *ticket = wait->ticket;
     if (ticket == NULL) return leave_crowd(wait);
-    bool notified = cmp_rmw(exchange, &ticket->state, CMP_TICKET_IDLE, acq_rel, "ticket.end") == CMP_TICKET_NOTIFIED;
+    uint32_t idle = CMP_TICKET_AS(cmp_load(&ticket->state, relaxed), CMP_TICKET_IDLE);
+    uint32_t ended = cmp_rmw(exchange, &ticket->state, idle, acq_rel, "ticket.end");
     cmp_store(&ticket->owner, 0, release, "ticket.free"); /* pairs with [ticket.claim] */
     wait->ticket = NULL;
     wait->granted = true;
-    return notified;
+    return CMP_TICKET_KIND(ended) == CMP_TICKET_NOTIFIED;
 }
 
+/* A wait that was found. */
+struct found {
+    struct cmp_ticket_shm *ticket;
+    uint32_t state, turn;
+};
+
 /* The tickets that wait, longest first. */
-static uint32_t gather(struct cmp_cell_shm *shm, struct cmp_ticket_shm *waiting[CMP_CELL_TICKETS])
+static uint32_t gather(struct cmp_cell_shm *shm, struct found waiting[CMP_CELL_TICKETS])
 {
-    uint32_t turns[CMP_CELL_TICKETS];
     uint32_t n = 0, used = cmp_load(&shm->tickets_used, acquire);
     for (uint32_t i = 0; i < used && i < CMP_CELL_TICKETS; i++) {
-        struct cmp_ticket_shm *ticket = &shm->tickets[i];
-        if (!may_be_notified(cmp_load(&ticket->state, acquire))) continue; /* pairs with [ticket.wait] */
-        uint32_t turn = cmp_load(&ticket->turn, relaxed), at = n++;
-        for (; at > 0 && (int32_t)(turns[at - 1] - turn) > 0; at--) {
-            turns[at] = turns[at - 1];
-            waiting[at] = waiting[at - 1];
-        }
-        turns[at] = turn;
-        waiting[at] = ticket;
+        struct found found = {.ticket = &shm->tickets[i]};
+        found.state = cmp_load(&found.ticket->state, acquire); /* pairs with [ticket.wait] */
+        if (!may_be_notified(found.state)) continue;
+        found.turn = cmp_load(&found.ticket->turn, relaxed); /* of a later wait perhaps: then notify_ticket says so */
+        uint32_t at = n++;
+        for (; at > 0 && (int32_t)(waiting[at - 1].turn - found.turn) > 0; at--) waiting[at] = waiting[at - 1];
+        waiting[at] = found;
     }
     return n;
 }
 
-/* False if it no longer waits. */
-static bool notify_ticket(struct cmp_cell_shm *shm, struct cmp_ticket_shm *ticket)
+/* False if that wait has ended or was notified, though another may have begun there. */
+static bool notify_ticket(struct cmp_cell_shm *shm, const struct found *found)
 {
-    uint32_t state = cmp_load(&ticket->state, relaxed);
-    do {
-        if (!may_be_notified(state)) return false;
-        /* From now on `turn` tells when it was notified, for pass_on. If its wait has just ended and another begun,
-         * that one comes somewhat early in the order, no more. */
-        cmp_store(&ticket->turn, cmp_load(&shm->turns, relaxed), relaxed, "ticket.mark");
+    struct cmp_ticket_shm *ticket = found->ticket;
+    for (;;) {
+        /* acquire: if a later wait has stored it, the state read next is no longer that of this one, so that the CAS
+         * changes no turn but this wait's; pairs with [ticket.order]. */
+        uint32_t turn = cmp_load(&ticket->turn, acquire), state = cmp_load(&ticket->state, relaxed);
+        if (!may_be_notified(state) || CMP_TICKET_AS(state, 0) != CMP_TICKET_AS(found->state, 0)) return false;
+        /* From now on `turn` tells when it was notified, for pass_on: by the last turn that was given out, which no
+         * wait to come has. */
+        uint32_t last = cmp_load(&shm->turns, relaxed) - 1;
+        if (!cmp_cas(&ticket->turn, &turn, last, relaxed, "ticket.mark")) continue;
         /* release: what the notifier did under the lock; pairs with the waiter's load. A death between this and the
          * wake-up makes the waiter late. */
-    } while (!cmp_cas(&ticket->state, &state, CMP_TICKET_NOTIFIED, acq_rel, "ticket.notify"));
-    if (state == CMP_TICKET_ASLEEP) (void)cmp_futex_wake(&ticket->state, 1);
-    return true;
+        bool asleep = CMP_TICKET_KIND(state) == CMP_TICKET_ASLEEP;
+        if (!cmp_cas(&ticket->state, &state, CMP_TICKET_AS(state, CMP_TICKET_NOTIFIED), acq_rel, "ticket.notify"))
+            continue;
+        if (asleep) (void)cmp_futex_wake(&ticket->state, 1);
+        return true;
+    }
 }
 
-/* With `before`, only those whose turn came before it. */
-static uint64_t notify_tickets(struct cmp_cell *cell, uint64_t most, bool choosing, const uint32_t *before)
+/* With `until`, only those whose turn came no later. */
+static uint64_t notify_tickets(struct cmp_cell *cell, uint64_t most, bool choosing, const uint32_t *until)
 {
-    struct cmp_ticket_shm *waiting[CMP_CELL_TICKETS];
+    struct found waiting[CMP_CELL_TICKETS];
     uint32_t n = gather(cell->shm, waiting);
     uint64_t notified = 0;
     for (uint32_t i = 0; i < n && notified < most; i++) {
-        cmp_owner owner = cmp_load(&waiting[i]->owner, relaxed);
-        if (before != NULL && (int32_t)(cmp_load(&waiting[i]->turn, relaxed) - *before) >= 0) break;
+        cmp_owner owner = cmp_load(&waiting[i].ticket->owner, relaxed);
+        if (until != NULL && (int32_t)(waiting[i].turn - *until) > 0) break;
         if (choosing && owner != 0 && cmp_cell_dead(cell, owner, BELIEVE_NS)) {
             (void)cmp_cell_free_tickets(cell, owner);
             continue;
         }
-        if (notify_ticket(cell->shm, waiting[i])) notified++;
+        if (notify_ticket(cell->shm, &waiting[i])) notified++;
     }
     return notified;
 }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* "cel", and the version of the layout. */
-#define CELL_MAGIC UINT32_C(0x63656c01)
+#define CELL_MAGIC UINT32_C(0x63656c02)
 
 /* 1 MiB a slab, of which only touched cells are real. forkserver hands on some 250 descriptors, so one slab should do
  * for a program with many locks; a larger one would only cost address space. */
@@ -178,19 +178,27 @@ static bool named(const struct cmp_cell_shm *shm, cmp_owner owner)
     return names && CMP_CELL_NAMED(cmp_load(&shm->word, acquire)) == CMP_CELL_NAMED(owner);
 }
 
+static void free_ticket(struct cmp_ticket_shm *ticket, cmp_owner dead)
+{
+    for (;;) {
+        /* Before the owner: if the CAS succeeds, no wait but the dead one's can have begun here since; pairs with
+         * [ticket.wait], by which a later wait shows no earlier owner. */
+        uint32_t state = cmp_load(&ticket->state, acquire);
+        if (cmp_load(&ticket->owner, acquire) != dead) return;
+        /* One that was notified, be it this very moment, is left alone: its notification is for another
+         * (condition.c). */
+        if (CMP_TICKET_KIND(state) == CMP_TICKET_NOTIFIED) return;
+        if (!cmp_cas(&ticket->state, &state, CMP_TICKET_AS(state, CMP_TICKET_IDLE), relaxed, "ticket.wipe")) continue;
+        /* Idle and of a dead owner, so nobody adopts it, and nobody else sweeps: the owner is still the same. */
+        cmp_store(&ticket->owner, 0, release, "ticket.reclaim"); /* pairs with the CAS of the next claimer */
+        return;
+    }
+}
+
 static void free_tickets(struct cmp_cell_shm *shm, cmp_owner dead)
 {
-    for (uint32_t i = 0; i < CMP_CELL_TICKETS; i++) {
-        struct cmp_ticket_shm *ticket = &shm->tickets[i];
-        if (cmp_load(&ticket->owner, acquire) != dead) continue;
-        /* A free ticket is always idle: what a notifier finds waiting belongs to the owner it reads. One that was
-         * notified, be it this very moment, is left alone: its notification is for another (condition.c). */
-        uint32_t state = cmp_load(&ticket->state, relaxed);
-        while (state != CMP_TICKET_NOTIFIED &&
-               !cmp_cas(&ticket->state, &state, CMP_TICKET_IDLE, relaxed, "ticket.wipe")) {}
-        if (state == CMP_TICKET_NOTIFIED) continue;
-        cmp_store(&ticket->owner, 0, release, "ticket.reclaim"); /* pairs with the CAS of the next claimer */
-    }
+    for (uint32_t i = 0; i < CMP_CELL_TICKETS; i++)
+        if (cmp_load(&shm->tickets[i].owner, relaxed) == dead) free_ticket(&shm->tickets[i], dead);
 }
 
 static bool begin_sweep(struct cmp_cell_shm *shm)

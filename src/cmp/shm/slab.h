@@ -38,13 +38,33 @@ enum cmp_cell_kind {
 
 enum { CMP_TICKET_IDLE, CMP_TICKET_WAITING, CMP_TICKET_ASLEEP, CMP_TICKET_NOTIFIED };
 
-/* One waiter that is to be found again: whose it is, and what became of it (condition.h). Written by the waiter; a
- * notifier moves WAITING or ASLEEP to NOTIFIED, a sweep makes it idle and free once its process is dead. A free one
- * is idle. */
+/* A ticket's state: one of the above in bits 0-1, in the rest the number of the wait, which wraps. */
+#define CMP_TICKET_KIND(state) ((state) & 3)
+#define CMP_TICKET_AS(state, kind) (((state) & ~UINT32_C(3)) | (kind))
+#define CMP_TICKET_NEXT_WAIT(state) (CMP_TICKET_AS(state, CMP_TICKET_WAITING) + 4)
+
+/* One waiter that is to be found again: whose it is, and what became of it (condition.h).
+ *
+ *   owner  0 to a process: that process, by CAS [ticket.claim]. From it to 0: itself [ticket.free], the state being
+ *          idle. From a dead one: to whoever passes its notification on, by CAS and only when notified [ticket.adopt];
+ *          to 0 by a sweep, once it has made the state idle [ticket.reclaim]. The name of a dead one never comes back.
+ *   state  Each wait has the next number: the owner's store of WAITING [ticket.wait] brings it, all else keeps it. To
+ *          ASLEEP: the owner. To NOTIFIED: a notifier, by CAS. To IDLE: the owner, from any; a sweep, by CAS from any
+ *          other than NOTIFIED, if the owner is dead. From NOTIFIED nobody but the owner takes it. A free one is idle.
+ *   turn   Order of arrival, by the owner before WAITING; when it was notified, by CAS of a notifier.
+ *
+ * Who is not the owner may stand still between a look and a CAS for as long as it takes others to end this wait and
+ * begin another. So a sweep and a notifier read the state before what makes them choose the ticket, and CAS from that
+ * wait's number: it fails if another has begun.
+ *
+ * A kill between two stores leaves: claimed or wiped, idle, of a dead owner: the next sweep frees it. WAITING or ASLEEP
+ * of a dead owner: the next notifier or sweep. NOTIFIED of a dead owner, who received it or was passing it on: the next
+ * sleeper's timed look passes it on. A wait with the turn of a notification that did not come: it comes late in the
+ * order, no more. */
 struct cmp_ticket_shm {
     _Atomic uint64_t owner; /* cmp_owner; 0: free */
     _Atomic uint32_t state; /* also the futex its waiter sleeps on */
-    _Atomic uint32_t turn;  /* order of arrival, compared by difference */
+    _Atomic uint32_t turn;  /* compared by difference */
 };
 
 /* Written by any process that has the cell, at any time, by single atomic operations only, so no death
