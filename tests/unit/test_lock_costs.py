@@ -163,7 +163,7 @@ while lock.acquire(False): lock.release()
 threads = [threading.Thread(target=f, daemon=True) for f in (lock.__enter__, event.wait)]
 for t in threads: t.start()
 time.sleep(0.3)
-begun = time.process_time(); time.sleep(2); print(time.process_time() - begun)
+begun = time.process_time(); time.sleep(2); print(time.process_time() - begun, flush=True)
 event.set(); os.waitpid(child, 0)
 os._exit(0)
 """

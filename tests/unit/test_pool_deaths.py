@@ -134,7 +134,7 @@ def test_killed_at_random_every_task_has_one_outcome():
     with cmp.Pool(3) as pool:
         results = [pool.apply_async(double, (i,)) for i in range(3000)]
         for _ in range(15):
-            os.kill(pool._pool[0].pid, signal.SIGKILL)
+            pool._pool[0].kill()  # or nobody, where it has just ended
             time.sleep(0.003)
         lost = 0
         for i, result in enumerate(results):
