@@ -4,12 +4,15 @@ PYTHON ?= python3
 VENV   ?= .venv
 PY      = $(VENV)/bin/python
 CC     ?= cc
+CORES  := $(shell nproc)
+# Compiled side by side, run one after the other.
+C_TESTS = $(MAKE) -s -j$(CORES) -C tests/c CC="$(CC)"
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-c asan tsan crash torture torture-c fuzz matrix-far layers check clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,13 +27,13 @@ test: build test-c  ## run the tests (C layers' and Python's)
 	$(PY) -m pytest -q
 
 test-c:  ## run the C layers' tests
-	@$(MAKE) -s -C tests/c CC="$(CC)"
+	@$(C_TESTS)
 
 asan:  ## the same under AddressSanitizer and UBSan
-	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=asan
+	@$(C_TESTS) VARIANT=asan
 
 tsan:  ## the same under ThreadSanitizer: processes become threads
-	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=tsan
+	@$(C_TESTS) VARIANT=tsan
 
 # bench: BENCH passes options on (BENCH="--rows queue --repeat 3 --peers"); NumPy and the peers are welcome, not needed.
 .PHONY: bench bench-growth bench-check bench-instructions demo
@@ -61,7 +64,7 @@ VALGRIND_TESTS = test_barrier test_block test_block_memory test_block_repair tes
 .PHONY: valgrind asan-py leaks limits
 valgrind:  ## the C layers' tests under valgrind, those that do without its gaps
 	@mkdir -p build; if command -v valgrind >/dev/null; then \
-	    $(MAKE) -s -C tests/c CC="$(CC)" TESTS="$(VALGRIND_TESTS)" CMP_TEST_TIMEOUT=300 \
+	    $(C_TESTS) TESTS="$(VALGRIND_TESTS)" CMP_TEST_TIMEOUT=300 \
 	        RUN="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" \
 	        >build/valgrind.log 2>&1; code=$$?; grep -v '^--' build/valgrind.log; exit $$code; \
 	else echo "valgrind: not here, skipped"; fi
@@ -96,7 +99,7 @@ crash: crash-c crash-py  ## kill a process before and after every named store it
 
 .PHONY: crash-c crash-py crash-full
 crash-c:  ## the same for the C layers alone
-	@$(MAKE) -s -C tests/c CC="$(CC)" VARIANT=faults
+	@$(C_TESTS) VARIANT=faults
 
 crash-py: $(VENV)/.ready  ## the same from Python, all or some: make crash-py CRASH="pool-parent ec.wake:after:0"
 	@$(PY) tests/crash/run.py $(CRASH)
@@ -121,7 +124,7 @@ models-mutants:  ## are the models able to fail? each named mutant has to
 
 torture-c:  ## the same in C, on one queue: random kills and stops for TORTURE_S seconds (30)
 	@TORTURE_S=$(or $(TORTURE_S),30) CMP_TEST_TIMEOUT=$$(($(or $(TORTURE_S),30) + 60)) \
-	    $(MAKE) -s -C tests/c CC="$(CC)" TESTS=torture_queue
+	    $(C_TESTS) TESTS=torture_queue
 
 .PHONY: reports
 reports: build  ## CPython's own bug reports, under the standard library and under cmp
@@ -136,7 +139,7 @@ fuzz:  ## hostile bytes for the C layers and the decoder (clang), FUZZ_S seconds
 matrix-far:  ## C tests with gcc, clang, musl; everything on a CPython 3.14 of Debian's in a folder
 	@for cc in gcc clang musl-gcc; do \
 	    command -v $$cc >/dev/null || { echo "(no $$cc here)"; continue; }; \
-	    echo "with $$cc:"; $(MAKE) -s -C tests/c CC=$$cc || exit 1; done
+	    echo "with $$cc:"; $(MAKE) -s -j$(CORES) -C tests/c CC=$$cc || exit 1; done
 	@CONFORMANCE=$(CONFORMANCE) $(PYTHON) tools/far.py $(MATRIX)
 
 .PHONY: aarch64
