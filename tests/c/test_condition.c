@@ -84,11 +84,11 @@ TEST(notify_wakes_a_sleeping_process)
     CHECK_EQ(cmp_condition_waiting(&cell), 0);
 }
 
-TEST(notify_passes_over_the_dead)
+static void check_that_notify_passes_over_the_dead(bool has_slot)
 {
-    fresh();
     pid_t dead = test_child(wait_for_ever, NULL);
     WAIT_FOR(cmp_condition_waiting(&cell) == 1);
+    CHECK_EQ(CMP_OWNER_HAS_SLOT(cmp_load(&ticket(0)->owner, relaxed)), has_slot);
     pid_t alive = test_child(wait_for_ever, NULL);
     WAIT_FOR(cmp_condition_waiting(&cell) == 2);
     test_kill(dead);
@@ -97,19 +97,17 @@ TEST(notify_passes_over_the_dead)
     CHECK_EQ(cmp_condition_waiting(&cell), 0);
 }
 
+TEST(notify_passes_over_the_dead)
+{
+    fresh();
+    check_that_notify_passes_over_the_dead(true);
+}
+
 TEST(notify_passes_over_the_dead_that_had_no_slot)
 {
     fresh();
     crowd(&cell.members);
-    pid_t dead = test_child(wait_for_ever, NULL);
-    WAIT_FOR(cmp_condition_waiting(&cell) == 1);
-    CHECK(!CMP_OWNER_HAS_SLOT(cmp_load(&ticket(0)->owner, relaxed)));
-    pid_t alive = test_child(wait_for_ever, NULL);
-    WAIT_FOR(cmp_condition_waiting(&cell) == 2);
-    test_kill(dead);
-    CHECK_EQ(cmp_condition_notify(&cell, 1), 1);
-    test_join(alive);
-    CHECK_EQ(cmp_condition_waiting(&cell), 0);
+    check_that_notify_passes_over_the_dead(false);
 }
 
 TEST(sweep_frees_the_tickets_of_the_dead_that_had_no_slot)
