@@ -76,8 +76,9 @@
  * before that note only makes the joiner's timed look find dones == tail itself. A get that ends with an item, or
  * with the error of one, is followed by the caller's task_done. What leaves otherwise is done just before [queue.head]
  * or [queue.head_damage]: what a shutdown throws away, and what damage makes a taker pass over beyond the one item it
- * is told of. After a kill in between it is done twice, by the next to throw it away or to pass it. A joiner of a shut
- * queue throws away itself what is left, whose thrower may be dead. */
+ * is told of. After a kill in between it is done twice, by the next to throw it away or to pass it. Damaged blocks of a
+ * batch are done after [queue.head], once its taker has looked at them: killed before, he takes them along, as he does
+ * the batch itself. A joiner of a shut queue throws away itself what is left, whose thrower may be dead. */
 struct cmp_queue_shm {
     uint32_t magic;
     uint32_t number;
