@@ -44,7 +44,7 @@ def finish(process: subprocess.Popen, seconds: float = 150) -> tuple[str, str]:
     except subprocess.TimeoutExpired:
         standing = stacks.of(session.session_members(process.pid))
         end(process)
-        pytest.fail(f"it does not end:\n{process.communicate()[1]}\n{standing}")
+        pytest.fail(f"it does not end:\n{standing}\n{process.communicate()[1][-4000:]}", pytrace=False)
 
 
 def end(process: subprocess.Popen) -> None:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-FRAMES = 25
+FRAMES = 12
 
 
 def _read(place: Path) -> str:
@@ -65,9 +65,10 @@ def sockets(pids: Iterable[int]) -> str:
 
 
 def of(pids: Iterable[int]) -> str:
-    """All that can be found out about them without their help."""
-    pids, told = list(pids), []
+    """All that can be found out about them without their help, in this order: a report may be cut off."""
+    pids, brief, frames = list(pids), [], []
     for pid in pids:
-        command = _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ")[:200]
-        told += [f"--- {pid}: {command}", by_kernel(pid), by_debugger(pid)]
-    return "\n".join(filter(None, [*told, "--- their sockets", sockets(pids)]))
+        command = _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ")[:100].partition("\n")[0]
+        brief += [f"--- {pid}: {command}", by_kernel(pid)]
+        frames += [f"--- {pid}", by_debugger(pid)]
+    return "\n".join(filter(None, [*brief, "--- their sockets", sockets(pids), *frames]))

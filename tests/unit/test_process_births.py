@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from multiprocessing import connection, forkserver, reduction, resource_tracker, util
 
 import pytest
@@ -69,6 +71,76 @@ def test_a_child_forked_while_a_thread_has_a_lock_of_the_standard_library_s_help
     done.set()
     thread.join()
     assert outcome == 0
+
+
+class StandsStill(io.RawIOBase):
+    """A file whose writer, in the process that made it, stands still in the middle of the first write."""
+
+    def __init__(self, fd):
+        self.fd, self.owner = fd, os.getpid()
+        self.begin, self.writes, self.go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        if os.getpid() == self.owner:
+            self.writes.set()
+            self.go_on.wait()
+        return os.write(self.fd, data)
+
+
+def start_while_a_thread_prints(stream: str, start: str) -> None:
+    """The thread begins between the flush before the fork and the fork, which is when a hook of os.fork() runs."""
+    raw = StandsStill(getattr(sys, stream).fileno())
+    text = io.TextIOWrapper(io.BufferedWriter(raw, 100), write_through=True)
+    setattr(sys, stream, text)
+
+    def write() -> None:
+        raw.begin.wait()
+        text.write("parent's\n")
+        text.flush()
+
+    def hook() -> None:
+        raw.begin.set()
+        raw.writes.wait()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    os.register_at_fork(before=hook)
+    globals()[start](partial(print_to, stream))
+    raw.go_on.set()
+    thread.join()
+    text.flush()
+
+
+def print_to(stream: str, _=None) -> None:
+    print("child's", file=getattr(sys, stream), flush=stream.startswith("__"))
+
+
+def in_a_process(function) -> None:
+    process = cmp.Process(target=function)
+    process.start()
+    process.join(LONG_S)
+    assert process.exitcode == 0
+
+
+def in_a_pool(function) -> None:
+    with cmp.Pool(1) as pool:
+        pool.map_async(function, [1]).get(LONG_S)
+        pool.close()
+        pool.join()
+
+
+@pytest.mark.parametrize("start", [in_a_process.__name__, in_a_pool.__name__])
+@pytest.mark.parametrize("stream", ["stdout", "stderr", "__stdout__", "__stderr__"])
+def test_a_child_forked_while_a_thread_prints_can_print(stream, start):
+    process = alone.start(start_while_a_thread_prints, stream, start, stderr=subprocess.STDOUT)
+    try:
+        output, _ = alone.finish(process)
+    finally:
+        alone.end(process)
+    assert (process.returncode, sorted(output.split())) == (0, ["child's", "parent's"])
 
 
 class Rung(Exception):

@@ -3,8 +3,9 @@
 #include "py/books.h"
 #include "py/cradle.h"
 #include "py/errors.h"
-#include "py/fork.h"
 #include "py/lifeline.h"
+#include "py/streams.h"
+#include "py/thread.h"
 
 #include <stdbool.h>
 #include <unistd.h>
@@ -130,17 +131,12 @@ out:
 
 /* ---- leaving ---- */
 
-static bool is_only_thread(void)
-{
-    PyThreadState *first = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
-    return first != NULL && PyThreadState_Next(first) == NULL;
-}
-
 /* threading._shutdown() joins the non-daemon threads and calls who registered for that moment. */
 static int join_threads(struct cmpy_state *state)
 {
     PyObject *callbacks = PyDict_GetItem(state->threading_globals, state->str._threading_atexits);
-    if (is_only_thread() && callbacks != NULL && PyList_CheckExact(callbacks) && PyList_GET_SIZE(callbacks) == 0)
+    if (cmpy_thread_is_only_one() && callbacks != NULL && PyList_CheckExact(callbacks)
+        && PyList_GET_SIZE(callbacks) == 0)
         return 0;
     return cmpy_stdlib_call(state->threading_globals, "_shutdown");
 }
@@ -156,7 +152,7 @@ static int leave(struct cmpy_state *state, PyObject *exitcode)
         Py_XDECREF(text);
         if (code < 0) return -1;
     }
-    return cmpy_flush_streams(state);
+    return cmpy_streams_flush(state);
 }
 
 /* What somebody else has put in the place of BaseProcess._bootstrap, as coverage does to see what children run. NULL

@@ -4,8 +4,8 @@
 #include "os/sigmask.h"
 #include "py/books.h"
 #include "py/errors.h"
-
-#include <stdio.h>
+#include "py/streams.h"
+#include "py/thread.h"
 
 /* The code of the stdlib's Popen._launch, or NULL without an exception. */
 static PyObject *launch_code(PyObject *popen_fork)
@@ -52,12 +52,15 @@ static PyObject *find_intent(PyObject *code)
 /* What os.fork() gave this thread; -1: nothing yet. Noted before the interpreter looks for signals: the exception of a
  * handler would leave a child that nobody knows of, or have the child run on in its parent's place. */
 static _Thread_local pid_t forked;
+/* Had its parent other threads? */
+static _Thread_local bool from_among_threads;
 
 static PyObject *fork_and_note(PyObject *popen_fork, PyObject *Py_UNUSED(ignored))
 {
     PyObject *os = cmpy_stdlib_get(popen_fork, "os");
     PyObject *function = os == NULL ? NULL : PyObject_GetAttrString(os, "fork");
     Py_XDECREF(os); /* the child need not write to its page */
+    from_among_threads = !cmpy_thread_is_only_one();
     PyObject *pid = function == NULL ? NULL : PyObject_CallNoArgs(function);
     if (pid != NULL) forked = (pid_t)PyLong_AsLong(pid);
     Py_XDECREF(function);
@@ -129,6 +132,7 @@ pid_t cmpy_fork(struct cmpy_state *state)
     cmp_sigmask_hold_at_fork(false);
     share_tracker(state, Py_False);
     Py_XDECREF(result);
+    if (forked == 0 && from_among_threads) cmpy_streams_renew(state);
     if (forked == 0) cmp_sigmask_unblock();
     return forked;
 }
@@ -219,28 +223,4 @@ static PyMethodDef turn_functions[] = {
 int cmpy_fork_add(PyObject *module)
 {
     return PyModule_AddFunctions(module, turn_functions);
-}
-
-static int flush_stream(struct cmpy_state *state, const char *name)
-{
-    PyObject *stream = PySys_GetObject(name); /* borrowed */
-    if (stream == NULL || stream == Py_None) return 0;
-    Py_INCREF(stream);
-    PyObject *result = PyObject_CallMethodNoArgs(stream, state->str.flush);
-    Py_DECREF(stream);
-    Py_XDECREF(result);
-    if (result != NULL) return 0;
-    if (!PyErr_ExceptionMatches(PyExc_AttributeError) && !PyErr_ExceptionMatches(PyExc_ValueError)) return -1;
-    PyErr_Clear();
-    return 0;
-}
-
-int cmpy_flush_streams(struct cmpy_state *state)
-{
-    /* A thread that holds C's stream is writing to it just now; waiting for it could last. */
-    if (ftrylockfile(stdout) == 0) {
-        (void)fflush_unlocked(stdout);
-        funlockfile(stdout);
-    }
-    return flush_stream(state, "stdout") < 0 || flush_stream(state, "stderr") < 0 ? -1 : 0;
 }

@@ -14,10 +14,6 @@ int cmpy_fork_add(PyObject *module);
  * handler's, which came after the fork. */
 pid_t cmpy_fork(struct cmpy_state *state);
 
-/* Flushes sys.stdout, sys.stderr and C's stdout, so that nothing is printed twice. -1 with what a flush raised; that
- * a stream is missing or closed is no error. */
-int cmpy_flush_streams(struct cmpy_state *state);
-
 /* One thread at a time flushes and forks. A flush that waits for the stream's lock gets it the moment its holder lets
  * go, without running yet; if that holder forked then, the child would find the lock taken for ever.
  * 1: it is ours, once more maybe; 0: somebody kept it for a second, who may be waiting (in a hook of a fork, in a

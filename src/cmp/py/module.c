@@ -111,6 +111,8 @@ static int import_names(struct cmpy_state *state)
         {"threading", "__dict__", &state->threading_globals},
         {"threading", "BrokenBarrierError", &state->broken_barrier_error},
         {"io", "open", &state->io_open},
+        {"io", "TextIOWrapper", &state->text_type},
+        {"io", "BufferedWriter", &state->writer_type},
         {"itertools", "count", &state->itertools_count},
         {"atexit", "_clear", &state->atexit_clear},
         {"atexit", "register", &state->atexit_register},

@@ -8,6 +8,7 @@
 #include "py/fork.h"
 #include "py/lifeline.h"
 #include "py/sentinel.h"
+#include "py/streams.h"
 #include "py/wait.h"
 
 #include <errno.h>
@@ -227,7 +228,7 @@ static void hand_over(struct popen *self, struct cmpy_state *state, PyObject *pr
 
 static int flush_and_fork(struct popen *self, struct cmpy_state *state, PyObject *process)
 {
-    if (cmpy_flush_streams(state) < 0) return -1;
+    if (cmpy_streams_flush(state) < 0) return -1;
     if (cmpy_cradle_make(state, process) < 0) return -1;
     int lifeline = cmpy_lifeline_wanted(state, process);
     if (lifeline < 0) return -1;

@@ -51,6 +51,8 @@
     X(cradle_stdin)     \
     X(cradle_stdin_raw) \
     X(buffered_type)    /* io.BufferedReader */ \
+    X(text_type)        /* io.TextIOWrapper */ \
+    X(writer_type)      /* io.BufferedWriter */ \
     X(buffer_type)      /* bufcache.c */ \
     X(collector_type)   /* pickle.c: the file that our pickler writes to */ \
     X(pickler_type)     /* _pickle.Pickler */ \

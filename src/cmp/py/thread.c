@@ -27,6 +27,12 @@ PyObject *cmpy_thread_current(struct cmpy_state *state)
     return thread;
 }
 
+bool cmpy_thread_is_only_one(void)
+{
+    PyThreadState *first = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    return first != NULL && PyThreadState_Next(first) == NULL;
+}
+
 void cmpy_thread_leaves(PyObject *leaving, PyObject *thread)
 {
     if (PyList_Append(leaving, thread) < 0) PyErr_Clear();

@@ -13,6 +13,9 @@ int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *func
 /* threading.current_thread(). NULL with an exception. */
 PyObject *cmpy_thread_current(struct cmpy_state *state);
 
+/* This process has no other thread that the interpreter knows. */
+bool cmpy_thread_is_only_one(void);
+
 /* True while the interpreter takes itself apart: no other thread runs Python code any more, wherever it was. What
  * destructors of globals call then must not wait for one. */
 bool cmpy_threads_are_gone(void);

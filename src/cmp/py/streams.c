@@ -1,0 +1,80 @@
+#include "py/streams.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* --- flushing --- */
+
+static int flush_stream(struct cmpy_state *state, const char *name)
+{
+    PyObject *stream = PySys_GetObject(name); /* borrowed */
+    if (stream == NULL || stream == Py_None) return 0;
+    Py_INCREF(stream);
+    PyObject *result = PyObject_CallMethodNoArgs(stream, state->str.flush);
+    Py_DECREF(stream);
+    Py_XDECREF(result);
+    if (result != NULL) return 0;
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError) && !PyErr_ExceptionMatches(PyExc_ValueError)) return -1;
+    PyErr_Clear();
+    return 0;
+}
+
+int cmpy_streams_flush(struct cmpy_state *state)
+{
+    /* A thread that holds C's stream is writing to it just now; waiting for it could last. */
+    if (ftrylockfile(stdout) == 0) {
+        (void)fflush_unlocked(stdout);
+        funlockfile(stdout);
+    }
+    return flush_stream(state, "stdout") < 0 || flush_stream(state, "stderr") < 0 ? -1 : 0;
+}
+
+/* --- renewing --- */
+
+/* The BufferedWriter under a text stream that is the standard library's, else NULL. */
+static PyObject *writer_of(struct cmpy_state *state, PyObject *stream)
+{
+    if (stream == NULL || !PyObject_TypeCheck(stream, (PyTypeObject *)state->text_type)) return NULL;
+    PyObject *buffer = PyObject_GetAttr(stream, state->str.buffer);
+    if (buffer == NULL || (PyObject *)Py_TYPE(buffer) != state->writer_type) Py_CLEAR(buffer);
+    PyErr_Clear(); /* detached */
+    return buffer;
+}
+
+static bool is_closed(PyObject *raw)
+{
+    PyObject *closed = PyObject_GetAttrString(raw, "closed");
+    bool so = closed == NULL || PyObject_IsTrue(closed) != 0;
+    Py_XDECREF(closed);
+    return so;
+}
+
+/* Initialised once more, a writer stays who it is, for all who know it, over the same file, with a new lock and nothing
+ * in it. Of its size nobody tells but its size in memory. */
+static void renew(struct cmpy_state *state, PyObject *writer)
+{
+    PyObject *raw = PyObject_GetAttr(writer, state->str.raw), *bytes = NULL, *done = NULL;
+    if (raw != NULL && !is_closed(raw)) bytes = PyObject_CallMethod(writer, "__sizeof__", NULL);
+    Py_ssize_t size = bytes == NULL ? -1 : PyLong_AsSsize_t(bytes) - Py_TYPE(writer)->tp_basicsize;
+    if (size > 0) done = PyObject_CallMethod(writer, "__init__", "On", raw, size);
+    Py_XDECREF(done);
+    Py_XDECREF(bytes);
+    Py_XDECREF(raw);
+    PyErr_Clear();
+}
+
+void cmpy_streams_renew(struct cmpy_state *state)
+{
+    static const char *const names[] = {"stdout", "stderr", "__stdout__", "__stderr__"};
+    enum { N = sizeof names / sizeof *names };
+    PyObject *writers[N], *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    for (int i = 0; i < N; i++) {
+        writers[i] = writer_of(state, PySys_GetObject(names[i]));
+        bool again = false;
+        for (int k = 0; k < i; k++) again |= writers[k] == writers[i];
+        if (writers[i] != NULL && !again) renew(state, writers[i]);
+    }
+    for (int i = 0; i < N; i++) Py_XDECREF(writers[i]);
+    PyErr_Restore(type, value, traceback);
+}
