@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import io
 import os
 import signal
@@ -14,7 +15,7 @@ from functools import partial
 from multiprocessing import connection, forkserver, reduction, resource_tracker, util
 
 import pytest
-from support import alone
+from support import alone, session
 from support.places import child_environment
 from support.waiting import LONG_S
 
@@ -141,6 +142,72 @@ def test_a_child_forked_while_a_thread_prints_can_print(stream, start):
     finally:
         alone.end(process)
     assert (process.returncode, sorted(output.split())) == (0, ["child's", "parent's"])
+
+
+POOL_AT_IMPORT = """
+import functools
+import multiprocessing
+
+class Wrapped:
+    def __init__(self, value):
+        self.value = value
+    def __reduce__(self):
+        return Wrapped, (self.value,)
+
+def unwrap(wrapped):
+    return wrapped.value
+
+def add(x, y):
+    return x + y
+
+def import_and_add(x):
+    import pool_at_import
+    return pool_at_import.add(x, 1)
+
+with multiprocessing.Pool(2, maxtasksperchild=1) as pool:
+    print(pool.map(functools.partial(add, y=1), range(6), 1))
+    print(pool.map(import_and_add, range(6), 1))
+    print(pool.map(unwrap, [Wrapped(i) for i in range(1, 7)], 1))
+"""
+
+
+def test_workers_of_a_pool_made_by_a_module_that_is_being_imported_can_import_it(tmp_path):
+    """Those that follow the first are forked by another thread than the one that imports it."""
+    (tmp_path / "pool_at_import.py").write_text(POOL_AT_IMPORT)
+    (tmp_path / "program.py").write_text("import pool_at_import\n")
+    command = [sys.executable, "-m", "cmp", str(tmp_path / "program.py")]
+    ended = session.run(command, timeout=LONG_S, env=child_environment())
+    ended.check()
+    assert ended.stdout == "[1, 2, 3, 4, 5, 6]\n" * 3
+
+
+def import_in_a_child(folder: str) -> None:
+    sys.path.insert(0, folder)
+    threading.being_imported, threading.go_on = threading.Event(), threading.Event()
+    thread = threading.Thread(target=importlib.import_module, args=["long_in_coming"])
+    thread.start()
+    threading.being_imported.wait()
+    process = cmp.Process(target=take_from_module)
+    process.start()
+    process.join(LONG_S)
+    threading.go_on.set()
+    thread.join()
+    assert process.exitcode == 0
+
+
+def take_from_module() -> None:
+    import long_in_coming
+
+    assert long_in_coming.early == 1
+    with pytest.raises(AttributeError, match="partially initialized module"):
+        print(long_in_coming.late)
+
+
+def test_a_child_forked_while_a_thread_imports_a_module_gets_what_is_there_of_it(tmp_path):
+    (tmp_path / "long_in_coming.py").write_text(
+        "import threading\nearly = 1\nthreading.being_imported.set()\nthreading.go_on.wait()\nlate = 2\n"
+    )
+    alone.run(import_in_a_child, str(tmp_path))
 
 
 class Rung(Exception):

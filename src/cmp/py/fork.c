@@ -116,6 +116,27 @@ static void share_tracker(struct cmpy_state *state, PyObject *share)
     PyErr_Restore(type, value, traceback);
 }
 
+/* Whoever imports a module has its lock, and who wants the same module waits: in a child for ever, if that was another
+ * thread. Locks that are forgotten are made anew; the module is what had become of it by then. */
+static void free_module_locks(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *machinery = PyImport_ImportModule("_frozen_importlib");
+    PyObject *locks = machinery == NULL ? NULL : PyObject_GetAttrString(machinery, "_module_locks");
+    if (locks != NULL && PyDict_Check(locks)) PyDict_Clear(locks);
+    Py_XDECREF(locks);
+    Py_XDECREF(machinery);
+    PyErr_Restore(type, value, traceback);
+}
+
+/* In a child, before it runs anything: what another thread of its parent had is nobody's. */
+static void free_for_heirs(struct cmpy_state *state)
+{
+    cmpy_streams_renew(state);
+    free_module_locks();
+}
+
 pid_t cmpy_fork(struct cmpy_state *state)
 {
     /* The interpreter ends a child that is born in any but its first with a fatal error. */
@@ -132,7 +153,7 @@ pid_t cmpy_fork(struct cmpy_state *state)
     cmp_sigmask_hold_at_fork(false);
     share_tracker(state, Py_False);
     Py_XDECREF(result);
-    if (forked == 0 && from_among_threads) cmpy_streams_renew(state);
+    if (forked == 0 && from_among_threads) free_for_heirs(state);
     if (forked == 0) cmp_sigmask_unblock();
     return forked;
 }
