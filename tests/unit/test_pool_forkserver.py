@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import threading
 from multiprocessing import connection, forkserver, reduction, resource_tracker
 from pathlib import Path
@@ -151,17 +152,18 @@ def test_death_of_a_server_is_heard_though_processes_were_forked_while_it_was_as
 
 def lose_the_server_of_one_that_starts_as_another_is_forked():
     """The one is never told of: who asked for it sees the end of its pipe, if nobody else has it."""
-    send, others = reduction.sendfds, []
+    others = []
     starter = threading.Thread(target=lambda: others.append(by_hand()))
     one = cmp.get_context("forkserver").Process(target=signal.pause, daemon=True)
     forkserver.ensure_running()
     server = forkserver._forkserver._forkserver_pid
 
-    def start_and_lose(*args):
+    def start_and_lose(sock, fds):
+        """As sendfds, which from 3.14 on waits for an answer."""
         starter.start()
         starter.join(0.3)
         os.kill(server, signal.SIGSTOP)
-        send(*args)
+        socket.send_fds(sock, [bytes([len(fds)])], fds)
         os.kill(server, signal.SIGKILL)
 
     reduction.sendfds = start_and_lose
