@@ -84,6 +84,15 @@ class StandsStill(io.RawIOBase):
     def writable(self):
         return True
 
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        return 0
+
     def write(self, data):
         if os.getpid() == self.owner:
             self.writes.set()
@@ -91,10 +100,10 @@ class StandsStill(io.RawIOBase):
         return os.write(self.fd, data)
 
 
-def start_while_a_thread_prints(stream: str, start: str) -> None:
+def start_while_a_thread_prints(stream: str, start: str, buffer=io.BufferedWriter) -> None:
     """The thread begins between the flush before the fork and the fork, which is when a hook of os.fork() runs."""
     raw = StandsStill(getattr(sys, stream).fileno())
-    text = io.TextIOWrapper(io.BufferedWriter(raw, 100), write_through=True)
+    text = io.TextIOWrapper(buffer(raw, 100), write_through=True)
     setattr(sys, stream, text)
 
     def write() -> None:
@@ -142,6 +151,23 @@ def test_a_child_forked_while_a_thread_prints_can_print(stream, start):
     finally:
         alone.end(process)
     assert (process.returncode, sorted(output.split())) == (0, ["child's", "parent's"])
+
+
+def start_while_a_thread_prints_to_a_file_it_could_read() -> None:
+    start_while_a_thread_prints("stdout", in_a_process.__name__, io.BufferedRandom)
+
+
+def test_a_child_forked_while_a_thread_prints_to_a_file_that_can_be_read_can_print():
+    assert sorted(alone.run(start_while_a_thread_prints_to_a_file_it_could_read).split()) == ["child's", "parent's"]
+
+
+def start_with_a_hook_that_prints() -> None:
+    os.register_at_fork(after_in_child=lambda: sys.stdout.buffer.write(b"hook's\n"))
+    start_while_a_thread_prints("stdout", in_a_process.__name__)
+
+
+def test_a_hook_in_a_child_forked_while_a_thread_prints_can_print():
+    assert sorted(alone.run(start_with_a_hook_that_prints).split()) == ["child's", "hook's", "parent's"]
 
 
 POOL_AT_IMPORT = """

@@ -52,7 +52,7 @@ static PyObject *find_intent(PyObject *code)
 /* What os.fork() gave this thread; -1: nothing yet. Noted before the interpreter looks for signals: the exception of a
  * handler would leave a child that nobody knows of, or have the child run on in its parent's place. */
 static _Thread_local pid_t forked;
-/* Had its parent other threads? */
+/* Is this thread in such a call, with others beside it? */
 static _Thread_local bool from_among_threads;
 
 static PyObject *fork_and_note(PyObject *popen_fork, PyObject *Py_UNUSED(ignored))
@@ -60,11 +60,51 @@ static PyObject *fork_and_note(PyObject *popen_fork, PyObject *Py_UNUSED(ignored
     PyObject *os = cmpy_stdlib_get(popen_fork, "os");
     PyObject *function = os == NULL ? NULL : PyObject_GetAttrString(os, "fork");
     Py_XDECREF(os); /* the child need not write to its page */
+    bool outer = from_among_threads; /* a hook may start a process, too */
     from_among_threads = !cmpy_thread_is_only_one();
     PyObject *pid = function == NULL ? NULL : PyObject_CallNoArgs(function);
     if (pid != NULL) forked = (pid_t)PyLong_AsLong(pid);
+    from_among_threads = outer;
     Py_XDECREF(function);
     return pid;
+}
+
+/* Whoever imports a module has its lock, and who wants the same module waits: in a child for ever, if that was another
+ * thread. Locks that are forgotten are made anew; the module is what had become of it by then. */
+static void free_module_locks(void)
+{
+    PyObject *machinery = PyImport_ImportModule("_frozen_importlib");
+    PyObject *locks = machinery == NULL ? NULL : PyObject_GetAttrString(machinery, "_module_locks");
+    if (locks != NULL && PyDict_Check(locks)) PyDict_Clear(locks);
+    Py_XDECREF(locks);
+    Py_XDECREF(machinery);
+    PyErr_Clear();
+}
+
+/* In a child, before it runs anything: what another thread of its parent had is nobody's. A hook of os.fork(), since
+ * those of the program, which come later, may print and import; what they print stays. */
+static PyObject *free_for_heirs(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    if (from_among_threads) {
+        cmpy_streams_renew(cmpy_state_of_module(module));
+        free_module_locks();
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef heirs_function = {"free_for_heirs", free_for_heirs, METH_NOARGS, NULL};
+
+static int register_hook(PyObject *module)
+{
+    struct cmpy_state *state = cmpy_state_of_module(module);
+    PyObject *none = PyTuple_New(0), *function = PyCFunction_New(&heirs_function, module), *registered = NULL;
+    PyObject *keywords = function == NULL ? NULL : Py_BuildValue("{sO}", "after_in_child", function);
+    if (none != NULL && keywords != NULL) registered = PyObject_Call(state->register_at_fork, none, keywords);
+    Py_XDECREF(keywords);
+    Py_XDECREF(function);
+    Py_XDECREF(none);
+    Py_XDECREF(registered);
+    return registered == NULL ? -1 : 0;
 }
 
 static PyMethodDef fork_function = {"fork", fork_and_note, METH_NOARGS, NULL};
@@ -116,27 +156,6 @@ static void share_tracker(struct cmpy_state *state, PyObject *share)
     PyErr_Restore(type, value, traceback);
 }
 
-/* Whoever imports a module has its lock, and who wants the same module waits: in a child for ever, if that was another
- * thread. Locks that are forgotten are made anew; the module is what had become of it by then. */
-static void free_module_locks(void)
-{
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyObject *machinery = PyImport_ImportModule("_frozen_importlib");
-    PyObject *locks = machinery == NULL ? NULL : PyObject_GetAttrString(machinery, "_module_locks");
-    if (locks != NULL && PyDict_Check(locks)) PyDict_Clear(locks);
-    Py_XDECREF(locks);
-    Py_XDECREF(machinery);
-    PyErr_Restore(type, value, traceback);
-}
-
-/* In a child, before it runs anything: what another thread of its parent had is nobody's. */
-static void free_for_heirs(struct cmpy_state *state)
-{
-    cmpy_streams_renew(state);
-    free_module_locks();
-}
-
 pid_t cmpy_fork(struct cmpy_state *state)
 {
     /* The interpreter ends a child that is born in any but its first with a fatal error. */
@@ -153,7 +172,6 @@ pid_t cmpy_fork(struct cmpy_state *state)
     cmp_sigmask_hold_at_fork(false);
     share_tracker(state, Py_False);
     Py_XDECREF(result);
-    if (forked == 0 && from_among_threads) free_for_heirs(state);
     if (forked == 0) cmp_sigmask_unblock();
     return forked;
 }
@@ -243,5 +261,5 @@ static PyMethodDef turn_functions[] = {
 
 int cmpy_fork_add(PyObject *module)
 {
-    return PyModule_AddFunctions(module, turn_functions);
+    return PyModule_AddFunctions(module, turn_functions) < 0 ? -1 : register_hook(module);
 }

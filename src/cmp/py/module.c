@@ -113,6 +113,8 @@ static int import_names(struct cmpy_state *state)
         {"io", "open", &state->io_open},
         {"io", "TextIOWrapper", &state->text_type},
         {"io", "BufferedWriter", &state->writer_type},
+        {"io", "BufferedRandom", &state->random_type},
+        {"os", "register_at_fork", &state->register_at_fork},
         {"itertools", "count", &state->itertools_count},
         {"atexit", "_clear", &state->atexit_clear},
         {"atexit", "register", &state->atexit_register},

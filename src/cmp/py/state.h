@@ -53,6 +53,8 @@
     X(buffered_type)    /* io.BufferedReader */ \
     X(text_type)        /* io.TextIOWrapper */ \
     X(writer_type)      /* io.BufferedWriter */ \
+    X(random_type)      /* io.BufferedRandom */ \
+    X(register_at_fork) /* os.register_at_fork */ \
     X(buffer_type)      /* bufcache.c */ \
     X(collector_type)   /* pickle.c: the file that our pickler writes to */ \
     X(pickler_type)     /* _pickle.Pickler */ \

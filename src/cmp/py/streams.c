@@ -31,12 +31,13 @@ int cmpy_streams_flush(struct cmpy_state *state)
 
 /* --- renewing --- */
 
-/* The BufferedWriter under a text stream that is the standard library's, else NULL. */
+/* The buffer with the lock under a text stream that is the standard library's, else NULL. */
 static PyObject *writer_of(struct cmpy_state *state, PyObject *stream)
 {
     if (stream == NULL || !PyObject_TypeCheck(stream, (PyTypeObject *)state->text_type)) return NULL;
     PyObject *buffer = PyObject_GetAttr(stream, state->str.buffer);
-    if (buffer == NULL || (PyObject *)Py_TYPE(buffer) != state->writer_type) Py_CLEAR(buffer);
+    PyObject *type = buffer == NULL ? NULL : (PyObject *)Py_TYPE(buffer);
+    if (type != state->writer_type && type != state->random_type) Py_CLEAR(buffer);
     PyErr_Clear(); /* detached */
     return buffer;
 }
@@ -67,8 +68,7 @@ void cmpy_streams_renew(struct cmpy_state *state)
 {
     static const char *const names[] = {"stdout", "stderr", "__stdout__", "__stderr__"};
     enum { N = sizeof names / sizeof *names };
-    PyObject *writers[N], *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *writers[N];
     for (int i = 0; i < N; i++) {
         writers[i] = writer_of(state, PySys_GetObject(names[i]));
         bool again = false;
@@ -76,5 +76,4 @@ void cmpy_streams_renew(struct cmpy_state *state)
         if (writers[i] != NULL && !again) renew(state, writers[i]);
     }
     for (int i = 0; i < N; i++) Py_XDECREF(writers[i]);
-    PyErr_Restore(type, value, traceback);
 }

@@ -10,8 +10,8 @@ int cmpy_streams_flush(struct cmpy_state *state);
 
 /* In a forked child, before it runs anything: makes the locks of its standard streams anew. A thread has such a lock
  * while it writes, also without the GIL, and a child forked meanwhile would find it taken for ever: at its first word,
- * or, since it flushes them, at its end. What another thread had left in a stream since the parent's flush is for the
- * parent to print. Keeps an exception that is set, and sets none. */
+ * or, since it flushes them, at its end. What has come into a stream's buffer since the parent's flush is for the
+ * parent to print. Sets no exception. */
 void cmpy_streams_renew(struct cmpy_state *state);
 
 #endif
