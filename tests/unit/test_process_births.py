@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import importlib
 import io
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import connection, forkserver, reduction, resource_tracker, util
 
@@ -100,27 +102,31 @@ class StandsStill(io.RawIOBase):
         return os.write(self.fd, data)
 
 
-def start_while_a_thread_prints(stream: str, start: str, buffer=io.BufferedWriter) -> None:
+def start_while_a_thread(write: Callable[[], object], raw: StandsStill, start: Callable[[], None]) -> None:
     """The thread begins between the flush before the fork and the fork, which is when a hook of os.fork() runs."""
-    raw = StandsStill(getattr(sys, stream).fileno())
-    text = io.TextIOWrapper(buffer(raw, 100), write_through=True)
-    setattr(sys, stream, text)
 
-    def write() -> None:
+    def begin_and_write() -> None:
         raw.begin.wait()
-        text.write("parent's\n")
-        text.flush()
+        write()
 
     def hook() -> None:
         raw.begin.set()
         raw.writes.wait()
 
-    thread = threading.Thread(target=write)
+    thread = threading.Thread(target=begin_and_write)
     thread.start()
     os.register_at_fork(before=hook)
-    globals()[start](partial(print_to, stream))
+    start()
     raw.go_on.set()
     thread.join()
+
+
+def start_while_a_thread_prints(stream: str, start: str, buffer=io.BufferedWriter) -> None:
+    raw = StandsStill(getattr(sys, stream).fileno())
+    text = io.TextIOWrapper(buffer(raw, 100), write_through=True)
+    setattr(sys, stream, text)
+    write = partial(print, "parent's", file=text, flush=True)
+    start_while_a_thread(write, raw, partial(globals()[start], partial(print_to, stream)))
     text.flush()
 
 
@@ -159,6 +165,19 @@ def start_while_a_thread_prints_to_a_file_it_could_read() -> None:
 
 def test_a_child_forked_while_a_thread_prints_to_a_file_that_can_be_read_can_print():
     assert sorted(alone.run(start_while_a_thread_prints_to_a_file_it_could_read).split()) == ["child's", "parent's"]
+
+
+def start_while_a_thread_logs() -> None:
+    raw = StandsStill(sys.stdout.fileno())
+    logger = cmp.get_logger()
+    logger.addHandler(logging.StreamHandler(io.TextIOWrapper(io.BufferedWriter(raw))))
+    logger.setLevel(logging.INFO)
+    start_while_a_thread(partial(logger.info, "parent's"), raw, partial(in_a_process, int))
+
+
+def test_a_child_forked_while_a_thread_writes_to_the_logger_s_file_can_log():
+    output = alone.run(start_while_a_thread_logs)
+    assert "parent's" in output and "process exiting with exitcode 0" in output
 
 
 def start_with_a_hook_that_prints() -> None:

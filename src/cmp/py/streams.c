@@ -64,6 +64,23 @@ static void renew(struct cmpy_state *state, PyObject *writer)
     PyErr_Clear();
 }
 
+/* The streams of multiprocessing's logger, if there is one: each child tells it of its beginning and its end. */
+static void renew_logs(struct cmpy_state *state)
+{
+    PyObject *logger = state->util_globals == NULL ? NULL : PyDict_GetItem(state->util_globals, state->str._logger);
+    PyObject *handlers = logger == NULL ? NULL : PyObject_GetAttrString(logger, "handlers"); /* it may be None */
+    for (Py_ssize_t i = 0; handlers != NULL && PyList_Check(handlers) && i < PyList_GET_SIZE(handlers); i++) {
+        PyObject *stream = PyObject_GetAttrString(PyList_GET_ITEM(handlers, i), "stream");
+        PyObject *writer = writer_of(state, stream);
+        if (writer != NULL) renew(state, writer);
+        Py_XDECREF(writer);
+        Py_XDECREF(stream);
+        PyErr_Clear();
+    }
+    Py_XDECREF(handlers);
+    PyErr_Clear();
+}
+
 void cmpy_streams_renew(struct cmpy_state *state)
 {
     static const char *const names[] = {"stdout", "stderr", "__stdout__", "__stderr__"};
@@ -76,4 +93,5 @@ void cmpy_streams_renew(struct cmpy_state *state)
         if (writers[i] != NULL && !again) renew(state, writers[i]);
     }
     for (int i = 0; i < N; i++) Py_XDECREF(writers[i]);
+    renew_logs(state);
 }
