@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import tempfile
 import weakref
 from functools import partial
 from multiprocessing import connection, util
@@ -37,6 +38,9 @@ __getattr__ = namesake("managers")
 # Managers and proxies look up here how they connect, the standard library's own among them.
 _listener, _ = _stdlib.listener_client["pickle"]
 _stdlib.listener_client["pickle"] = _listener, clients.client
+
+# The manager's process makes a folder for its socket, whatever another thread of its parent was doing with tempfile.
+heirs.free_at_fork(tempfile._once_lock)
 
 # ---- the end of a manager ----
 

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ LOCKS = {
     "tracker": resource_tracker._resource_tracker._lock,
     "fork server": forkserver._forkserver._lock,
     "proxies": cmp.managers.BaseProxy._mutex,
+    "temporary files": tempfile._once_lock,
 }
 
 
