@@ -169,17 +169,19 @@ def test_a_child_forked_while_a_thread_prints_to_a_file_that_can_be_read_can_pri
     assert sorted(alone.run(start_while_a_thread_prints_to_a_file_it_could_read).split()) == ["child's", "parent's"]
 
 
-def start_while_a_thread_logs() -> None:
+def start_while_a_thread_logs(name: str | None) -> None:
     raw = StandsStill(sys.stdout.fileno())
-    logger = cmp.get_logger()
+    logger = logging.getLogger(name) if name else cmp.get_logger()
     logger.addHandler(logging.StreamHandler(io.TextIOWrapper(io.BufferedWriter(raw))))
     logger.setLevel(logging.INFO)
-    start_while_a_thread(partial(logger.info, "parent's"), raw, partial(in_a_process, int))
+    start_while_a_thread(partial(logger.info, "parent's"), raw, partial(in_a_process, partial(logger.info, "child's")))
 
 
-def test_a_child_forked_while_a_thread_writes_to_the_logger_s_file_can_log():
-    output = alone.run(start_while_a_thread_logs)
-    assert "parent's" in output and "process exiting with exitcode 0" in output
+@pytest.mark.parametrize("name", [None, "program's own"])
+def test_a_child_forked_while_a_thread_writes_to_a_log_can_log(name):
+    output = alone.run(start_while_a_thread_logs, name)
+    assert output.count("parent's") == output.count("child's") == 1
+    assert ("process exiting with exitcode 0" in output) == (name is None)
 
 
 def start_with_a_hook_that_prints() -> None:

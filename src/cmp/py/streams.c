@@ -64,17 +64,20 @@ static void renew(struct cmpy_state *state, PyObject *writer)
     PyErr_Clear();
 }
 
-/* The streams of multiprocessing's logger, if there is one: each child tells it of its beginning and its end. */
+/* The streams of logging's handlers, for what a child logs, be it multiprocessing's own lines of its beginning and its
+ * end. The locks of the handlers themselves are logging's care. */
 static void renew_logs(struct cmpy_state *state)
 {
-    PyObject *logger = state->util_globals == NULL ? NULL : PyDict_GetItem(state->util_globals, state->str._logger);
-    PyObject *handlers = logger == NULL ? NULL : PyObject_GetAttrString(logger, "handlers"); /* it may be None */
+    PyObject *logging = PyDict_GetItemString(PyImport_GetModuleDict(), "logging"); /* borrowed */
+    PyObject *handlers = logging == NULL ? NULL : PyObject_GetAttrString(logging, "_handlerList");
     for (Py_ssize_t i = 0; handlers != NULL && PyList_Check(handlers) && i < PyList_GET_SIZE(handlers); i++) {
-        PyObject *stream = PyObject_GetAttrString(PyList_GET_ITEM(handlers, i), "stream");
+        PyObject *handler = PyObject_CallNoArgs(PyList_GET_ITEM(handlers, i)); /* a weak reference */
+        PyObject *stream = handler == NULL ? NULL : PyObject_GetAttrString(handler, "stream");
         PyObject *writer = writer_of(state, stream);
         if (writer != NULL) renew(state, writer);
         Py_XDECREF(writer);
         Py_XDECREF(stream);
+        Py_XDECREF(handler);
         PyErr_Clear();
     }
     Py_XDECREF(handlers);

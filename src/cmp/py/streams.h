@@ -9,7 +9,7 @@
 int cmpy_streams_flush(struct cmpy_state *state);
 
 /* In a forked child, before it runs anything: makes the locks of its standard streams anew, and those of the streams
- * that multiprocessing's logger writes to. A thread has such a lock while it writes, also without the GIL, and a child
+ * that logging's handlers write to. A thread has such a lock while it writes, also without the GIL, and a child
  * forked meanwhile would find it taken for ever: at its first word, or, since it flushes them, at its end. What has
  * come into a stream's buffer since the parent's flush is for the parent to print. Sets no exception. */
 void cmpy_streams_renew(struct cmpy_state *state);
