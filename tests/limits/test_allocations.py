@@ -168,7 +168,7 @@ def fail_one_after_the_other(name: str, how_many: int, step: int) -> None:
     with alone.NothingLeft():
         for number in range(0, 60, step):
             play_once(globals()[name], number, how_many)
-            gc.collect()  # past sixteen MemoryErrors the interpreter raises one and the same, which keeps its tracebacks
+            gc.collect()  # past sixteen MemoryErrors the interpreter raises always the same, which keeps its tracebacks
 
 
 WORKS = [apply, apply_async, map_, imap, imap_unordered, lose_a_worker, terminate, leave, close, join, join_at_last]
