@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,25 @@ from support.places import child_environment
 
 import cmp
 from cmp import _core
+
+# ---- what it says ----
+
+
+def test_error_is_shown_though_the_module_that_shows_them_cannot_be_imported(capfd, monkeypatch):
+    """For want of a descriptor, say."""
+
+    def fail():
+        raise LookupError("what it was")
+
+    monkeypatch.setitem(sys.modules, "traceback", None)
+    process = cmp.Process(target=fail)
+    process.start()
+    process.join()
+    monkeypatch.undo()
+    assert process.exitcode == 1
+    said = r"Process .+:\nTraceback .+ in fail\n.+\nLookupError: what it was\n"
+    assert re.fullmatch(said, capfd.readouterr().err, re.S)
+
 
 # ---- signals ----
 

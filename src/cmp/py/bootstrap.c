@@ -112,6 +112,19 @@ static PyObject *code_of_exit(PyObject *exit)
     return written < 0 ? NULL : PyLong_FromLong(1);
 }
 
+/* In the interpreter's own words, which need no module: that of the others may be half imported by a thread that is no
+ * more, or not be loaded for want of a descriptor, of which the error itself may tell. */
+static PyObject *display(PyObject *error)
+{
+    PyErr_Clear();
+    PyObject *hook = PySys_GetObject("__excepthook__"); /* borrowed */
+    PyObject *trace = PyException_GetTraceback(error);
+    PyObject *shown = hook == NULL ? NULL : PyObject_CallFunctionObjArgs(hook, (PyObject *)Py_TYPE(error), error,
+                                                                         trace != NULL ? trace : Py_None, NULL);
+    Py_XDECREF(trace);
+    return shown;
+}
+
 static PyObject *report(PyObject *process, PyObject *error)
 {
     PyObject *name = PyObject_GetAttrString(process, "name");
@@ -120,6 +133,7 @@ static PyObject *report(PyObject *process, PyObject *error)
     if (write_error(text) < 0) goto out;
     traceback = PyImport_ImportModule("traceback");
     if (traceback != NULL) printed = PyObject_CallMethod(traceback, "print_exception", "O", error);
+    if (printed == NULL) printed = display(error);
 out:
     Py_XDECREF(name);
     Py_XDECREF(text);
