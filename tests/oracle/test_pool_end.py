@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import itertools
+import multiprocessing
 import sys
 import threading
 from multiprocessing import process as books
 
 import pytest
 from support.tasks import double
-from support.waiting import not_of_busy_workers
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -57,8 +57,8 @@ def terminate_over_an_endless_iterable(pool):
 
 
 def pool_for(mp, use):
-    if use is terminate_over_an_endless_iterable:
-        not_of_busy_workers(mp)
+    if mp is multiprocessing and use is terminate_over_an_endless_iterable:
+        pytest.skip("the standard library's hangs now and then: a worker is ended that has the lock of the results")
     return mp.Pool(2)
 
 

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
-from types import ModuleType
-
-import pytest
 
 LONG_S = 100  # nobody waits that long unless something is broken
 SHORT_S = 0.1
-
-
-def not_of_busy_workers(mp: ModuleType) -> None:
-    """terminate() of the standard library's pool hangs if a worker is just then ended that has the results' lock."""
-    if mp is multiprocessing:
-        pytest.skip("the standard library hangs here now and then")
 
 
 def finish(*processes: BaseProcess) -> None:
