@@ -22,4 +22,4 @@ core = Extension(
     extra_link_args=["-pthread"],
 )
 
-setup(ext_modules=[core])
+setup(ext_modules=[core], license="MIT")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import multiprocessing
 import sys
 import threading
 from multiprocessing import process as books
@@ -51,15 +50,10 @@ def iterate(pool):
 
 
 def terminate_over_an_endless_iterable(pool):
+    """Hangs the standard library's now and then: a worker is ended that has the lock of the results."""
     assert next(pool.imap(double, itertools.count())) == 0
     pool.terminate()
     pool.join()
-
-
-def pool_for(mp, use):
-    if mp is multiprocessing and use is terminate_over_an_endless_iterable:
-        pytest.skip("the standard library's hangs now and then: a worker is ended that has the lock of the results")
-    return mp.Pool(2)
 
 
 USES = [call_back, terminate_after_a_callback, iterate, terminate_over_an_endless_iterable]
@@ -69,7 +63,7 @@ USES = [call_back, terminate_after_a_callback, iterate, terminate_over_an_endles
 def test_after_join_no_thread_of_the_pool_is_there(mp, patient_threads, use):
     before = set(threading.enumerate())
     for _ in range(ROUNDS):
-        use(pool_for(mp, use))
+        use(mp.Pool(2))
         assert set(threading.enumerate()) <= before
 
 
@@ -77,6 +71,6 @@ def test_after_join_no_thread_of_the_pool_is_there(mp, patient_threads, use):
 def test_after_join_the_workers_objects_go_with_the_pool(mp, patient_threads, use):
     before = set(books._dangling)
     for _ in range(ROUNDS):
-        use(pool_for(mp, use))
+        use(mp.Pool(2))
         gc.collect()
         assert set(books._dangling) <= before

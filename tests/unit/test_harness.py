@@ -65,19 +65,36 @@ def test_session_ends_a_program_that_does_not():
     assert " python S in " in ended.standing.replace(Path(sys.executable).name, "python")  # its thread, asleep
 
 
+def run_tests(folder: Path, code: str) -> str:
+    """What pytest says of these tests, which have the fixtures of all."""
+    (folder / "test_it.py").write_text(code)
+    options = ["-p", "conftest", "-p", "no:cacheprovider", "-q", "-rs", "--rootdir", os.fspath(folder)]
+    return session.run(
+        [sys.executable, "-m", "pytest", *options, os.fspath(folder)],
+        cwd=folder,
+        env={"PYTHONPATH": os.fspath(places.ROOT / "tests")},
+    ).stdout
+
+
 def test_a_leaking_test_fails(tmp_path):
-    (tmp_path / "test_it.py").write_text(
+    said = run_tests(
+        tmp_path,
         "import os\nkept = []\n"
         "def test_leaks():\n  kept.append(os.dup(0))\n"
-        "def test_is_clean(mp):\n  assert mp.__name__ in ('cmp', 'multiprocessing')\n"
+        "def test_is_clean(mp):\n  assert mp.__name__ in ('cmp', 'multiprocessing')\n",
     )
-    options = ["-p", "conftest", "-p", "no:cacheprovider", "-q", "--rootdir", os.fspath(tmp_path)]
-    ended = session.run(
-        [sys.executable, "-m", "pytest", *options, os.fspath(tmp_path)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": os.fspath(places.ROOT / "tests")},
+    assert "3 passed, 1 error" in said and "left behind: descriptor" in said
+
+
+def test_a_hang_of_the_standard_library_is_no_failure_and_one_of_cmp_is(tmp_path):
+    said = run_tests(
+        tmp_path,
+        "import pytest, time\n"
+        "@pytest.mark.timeout(0.5)\ndef test_waits(mp):\n  mp.Event().wait()\n"
+        "def test_fails(mp):\n  assert mp.__name__ == 'cmp'\n",
     )
-    assert "3 passed, 1 error" in ended.stdout and "left behind: descriptor" in ended.stdout
+    assert "test_waits[cmp]" in said and "2 failed, 1 passed, 1 skipped" in said
+    assert "the standard library hung" in said
 
 
 def test_missing_notes_are_a_skip_that_says_what_to_do(tmp_path, monkeypatch):
