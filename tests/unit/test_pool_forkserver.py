@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -192,7 +193,8 @@ def lose_tracker_server_and_workers(pool) -> set[int]:
     victims = [resource_tracker._resource_tracker._pid, forkserver._forkserver._forkserver_pid, pool._pool[0].pid]
     for pid in victims:
         if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a worker may have gone with its server already
+                os.kill(pid, signal.SIGKILL)
     while True:
         try:
             return pool.apply(*BLOCKED)
