@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 IS_FIT = """
 import os, sys, sysconfig
 fit = sys.implementation.name == "cpython" and os.path.exists(sysconfig.get_path("include") + "/Python.h")

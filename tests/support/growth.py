@@ -41,6 +41,12 @@ def _resident_kib() -> int:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 
+def _forget_names() -> None:
+    """The interpreter remembers some 4096 names that it has looked up in types, also those made for one lookup alone."""
+    from_3_13 = getattr(sys, "_clear_internal_caches", None)
+    (from_3_13 or sys._clear_type_cache)()
+
+
 @dataclass
 class Holdings:
     blocks: int  # of Python's allocator
@@ -53,6 +59,7 @@ class Holdings:
 
     @classmethod
     def now(cls) -> Holdings:
+        _forget_names()
         for _ in range(3):
             gc.collect()
         multiprocessing.active_children()
