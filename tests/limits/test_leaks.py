@@ -295,7 +295,7 @@ REPEATED = {
 # a thousand pools.
 FULL = {messages: 250_000, tasks_of: 7000, one_task_workers: 100_000, processes: 10_000, pools: 1000}
 # Of what a process, pool or manager itself writes down in the stdlib's books, a little stays.
-GENEROUS = growth.Allowance(blocks=2, c_kib=0.3, resident_kib=8)
+GENEROUS = growth.Allowance(blocks=0.5, c_kib=0.3, resident_kib=8)
 
 
 def repeat(name: str) -> None:

@@ -86,7 +86,7 @@ class Allowance:
     resident_kib: float = 0.1
 
 
-ONCE = {"blocks": 400, "c_kib": 96, "resident_kib": 3072}
+ONCE = {"blocks": 60, "c_kib": 96, "resident_kib": 3072}
 PATIENCE_S = 10.0
 
 
