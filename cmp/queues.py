@@ -2,7 +2,7 @@
 
 import queue as _threads
 
-from cmp._core import JoinableQueue, Queue, SimpleQueue
+from cmp._core import JoinableQueue, Queue, SimpleQueue, _watch_pickler
 
 from .seams import namesake, watch_subclasses
 
@@ -19,4 +19,5 @@ else:
 
 
 __getattr__ = namesake("queues")
+_watch_pickler(globals())
 watch_subclasses(Queue, JoinableQueue, SimpleQueue)

@@ -5,6 +5,7 @@
 #include "py/encoder.h"
 #include "py/instance.h"
 #include "py/integers.h"
+#include "py/otherpickler.h"
 #include "py/pickle.h"
 
 /* Payloads from this size on are referred to instead of copied. */
@@ -267,6 +268,10 @@ static enum cmpy_outcome encode_value(struct encoder *encoder, PyObject *object)
     if (type == &PyDict_Type) return encode_dict(encoder, object);
     if (type == &PySet_Type || type == &PyFrozenSet_Type) return encode_set(encoder, object);
 #endif
+    if (!encoder->may_be_ours) {
+        if (cmpy_otherpickler_is_there(encoder->state)) return CMPY_FOREIGN;
+        encoder->may_be_ours = true;
+    }
     if (type == &PyFunction_Type || type == &PyType_Type || type == &PyCFunction_Type) {
         return cmpy_encode_global(encoder, object);
     }
@@ -286,6 +291,7 @@ int cmpy_encode(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *obje
     encoder.start = cmpy_sink_mark(sink);
     encoder.enclosing = NULL;
     encoder.depth = 0;
+    encoder.may_be_ours = false;
     enum cmpy_outcome outcome = encode_value(&encoder, object);
     if (encoder.memo != NULL) {
         cmpy_memo_end(encoder.memo);

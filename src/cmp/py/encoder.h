@@ -37,6 +37,7 @@ struct encoder {
     struct cmpy_sink_mark start;
     struct enclosing *enclosing;
     int depth;
+    bool may_be_ours; /* it is known that no other pickler is in ForkingPickler's place, which none is meanwhile */
 };
 
 /* ---- small pieces; the caller has reserved CMPY_ENCODE_HEADER_MAX ---- */

@@ -6,8 +6,7 @@
 
 /* ---- which classes are plain ---- */
 
-/* 0: the class has none yet. */
-static unsigned int version_of(PyTypeObject *type)
+unsigned int cmpy_instance_version(PyTypeObject *type)
 {
 #if PY_VERSION_HEX < 0x030d0000 /* later the flag is there, but means nothing */
     if (!PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
@@ -62,12 +61,12 @@ int cmpy_instance_plain(struct cmpy_state *state, PyTypeObject *type)
     struct cmpy_instance_kinds *kinds = &state->codec->kinds;
     size_t i = ((uintptr_t)type >> 4) * UINT64_C(0x9E3779B97F4A7C15) >> 32;
     __typeof__(&kinds->kinds[0]) kind = &kinds->kinds[i % CMPY_INSTANCE_KINDS];
-    unsigned int version = version_of(type);
+    unsigned int version = cmpy_instance_version(type);
     if (kind->type != type || version == 0 || kind->version != version) {
         bool plain = judge(state, type); /* which gives it a version */
         if (PyErr_Occurred()) return -1;
         kind->type = type;
-        kind->version = version_of(type);
+        kind->version = cmpy_instance_version(type);
         kind->plain = plain;
     }
     if (!kind->plain) return 0;

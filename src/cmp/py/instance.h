@@ -26,6 +26,8 @@ struct cmpy_instance_kinds {
     } kinds[CMPY_INSTANCE_KINDS];
 };
 
+/* The version of a class, see above; 0: it has none yet. */
+unsigned int cmpy_instance_version(PyTypeObject *type);
 /* 1: instances of the class are plain; 0: they are pickle's business; -1 with an exception. Runs no Python code. */
 int cmpy_instance_plain(struct cmpy_state *state, PyTypeObject *type);
 /* Would pickle find something under this name in an instance's dict that changes how the instance is pickled? */

@@ -1,6 +1,7 @@
 #include "py/pickle.h"
 
 #include "py/bufcache.h"
+#include "py/otherpickler.h"
 #include "py/reducers.h"
 #include "py/wire.h"
 
@@ -223,7 +224,7 @@ static int write_collected(struct cmpy_sink *sink, struct collector *collector)
     return 0;
 }
 
-int cmpy_pickle_dump(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *object)
+static int dump(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *object)
 {
     struct pair pair;
     if (pair_take(state, &pair) < 0) return -1;
@@ -235,6 +236,15 @@ int cmpy_pickle_dump(struct cmpy_state *state, struct cmpy_sink *sink, PyObject 
     } else {
         pair_drop(&pair); /* a pickler is not fit for use after an exception */
     }
+    return result;
+}
+
+int cmpy_pickle_dump(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *object)
+{
+    if (!cmpy_otherpickler_is_there(state)) return dump(state, sink, object);
+    PyObject *wrapped = cmpy_otherpickler_wrap(state, object);
+    int result = wrapped == NULL ? -1 : dump(state, sink, wrapped);
+    Py_XDECREF(wrapped);
     return result;
 }
 
@@ -331,10 +341,8 @@ int cmpy_pickle_add(PyObject *module)
     if (import_from("_pickle", "Pickler", &state->pickler_type) < 0) return -1;
     if (import_from("_pickle", "loads", &state->pickle_loads) < 0) return -1;
     if (import_from("copyreg", "dispatch_table", &state->copyreg_table) < 0) return -1;
-    PyObject *forking_pickler;
-    if (import_from("multiprocessing.reduction", "ForkingPickler", &forking_pickler) < 0) return -1;
-    state->extra_reducers = PyObject_GetAttrString(forking_pickler, "_extra_reducers");
-    Py_DECREF(forking_pickler);
+    if (cmpy_otherpickler_add(module) < 0) return -1;
+    state->extra_reducers = PyObject_GetAttrString(state->forking_pickler, "_extra_reducers");
     if (state->extra_reducers == NULL) return -1;
     if (!PyDict_Check(state->extra_reducers) || !PyDict_Check(state->copyreg_table)) {
         PyErr_SetString(PyExc_TypeError, "the tables of reducers (copyreg, ForkingPickler) must be dicts");

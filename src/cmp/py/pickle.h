@@ -15,8 +15,8 @@
 /* Adds the two types used, and finds pickle and the tables. */
 int cmpy_pickle_add(PyObject *module);
 
-/* Writes a PICKLE of `object` (py/wire.h), tag and all. -1 with what ForkingPickler raises; the sink may then hold
- * part of it. */
+/* Writes a PICKLE of `object` (py/wire.h), tag and all. -1 with what ForkingPickler, or the one in its place
+ * (py/otherpickler.h), raises; the sink may then hold part of it. */
 int cmpy_pickle_dump(struct cmpy_state *state, struct cmpy_sink *sink, PyObject *object);
 /* Reads one from `bytes`, behind its tag; *used tells how many bytes were its. NULL with an exception: what unpickling
  * raised, or ValueError where sizes do not fit. */
