@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import queue
 import re
+import select
 import subprocess
 import sys
 import threading
+import time
 import traceback
+from multiprocessing import reduction
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from support.places import child_environment
@@ -200,3 +205,52 @@ def test_no_frames_of_its_own_beneath_a_target_and_a_task():
             pool.apply(stop, [0])
     assert Path(__file__).name in below and not {"process.py", "pool.py"} & below
     assert str(failure.value.__cause__).count("  File ") == 1
+
+
+def test_nothing_is_named_that_is_not_there():
+    with cmp.Pool(1) as pool:
+        results = pool.apply_async(abs, (1,)), pool.map_async(abs, [1]), pool.imap(abs, [1])
+        assert [hasattr(pool, name) for name in ("_worker_handler", "_inqueue", "_state", "_cache")] == [0, 0, 1, 1]
+        assert [hasattr(result, "_number_left") for result in results] == [0, 1, 0]
+        assert not any(hasattr(result, name) for result in results for name in ("_event", "_callback", "_items"))
+
+
+def never(*_args):
+    raise AssertionError("this is not to be called")
+
+
+def test_functions_beneath_a_pool_are_not_called(monkeypatch):
+    monkeypatch.setattr(cmp.pool, "worker", never, raising=False)
+    monkeypatch.setattr(cmp.pool, "mapstar", never, raising=False)
+    with cmp.Pool(1) as pool:
+        assert pool.map(abs, [-1]) == [1]
+
+
+def test_builtin_types_need_no_pickler(monkeypatch):
+    monkeypatch.setattr(reduction.ForkingPickler, "dumps", never)
+    simple = cmp.SimpleQueue()
+    simple.put([1, "two", b"3", {4.0: (None, {True})}])
+    assert simple.get() == [1, "two", b"3", {4.0: (None, {True})}]
+    with pytest.raises(AssertionError, match="not to be called"):
+        simple.put([Path()])
+    simple.close()
+
+
+def test_waits_go_through_no_function_that_can_be_replaced(monkeypatch):
+    full = cmp.Queue()
+    process = cmp.Process(target=full.put, args=(1,))
+    process.start()
+    with monkeypatch.context() as patch:
+        for module, name in ((os, "waitpid"), (select, "poll"), (time, "sleep")):
+            patch.setattr(module, name, never)
+        assert full.get(timeout=100) == 1
+        process.join()
+    assert process.exitcode == 0
+    full.close()
+
+
+def test_mocks_do_not_know_how_c_is_called():
+    with mock.patch.object(cmp.Process, "start", autospec=True) as start:
+        cmp.Process().start()
+    start.assert_called_once_with()
+    assert str(inspect.signature(cmp.Process.start)) == "(self, /)"
