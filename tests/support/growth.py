@@ -42,7 +42,7 @@ def _resident_kib() -> int:
 
 
 def _forget_names() -> None:
-    """The interpreter remembers some 4096 names that it has looked up in types, also those made for one lookup alone."""
+    """The interpreter remembers 4096 names that it has looked up in types, also those made for that alone."""
     from_3_13 = getattr(sys, "_clear_internal_caches", None)
     (from_3_13 or sys._clear_type_cache)()
 

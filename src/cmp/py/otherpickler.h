@@ -1,9 +1,9 @@
 /* Picklers that a program puts in ForkingPickler's place, as the recipes for dill and cloudpickle do.
  *
- * It may set `ForkingPickler` of multiprocessing.reduction, `_ForkingPickler` of multiprocessing.queues, where the
- * reducer given to a context comes, too, or `dumps` and `loads` of ForkingPickler itself. From then on whatever is not made of builtin
- * types alone is pickled by that pickler's dumps(), whole, and read by the loads() of whoever takes it, as in the
- * standard library. The Python side is cmp/otherpicklers.py. */
+ * It may set `ForkingPickler` of multiprocessing.reduction, `_ForkingPickler` of multiprocessing.queues, where that of
+ * a context's reducer comes, too, or `dumps` and `loads` of ForkingPickler itself. From then on whatever is not made of
+ * builtin types alone is pickled by that pickler's dumps(), whole, and read by the loads() of whoever takes it, as in
+ * the standard library. The Python side is cmp/otherpicklers.py. */
 #ifndef CMP_PY_OTHERPICKLER_H
 #define CMP_PY_OTHERPICKLER_H
 

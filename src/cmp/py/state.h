@@ -64,7 +64,7 @@
     X(copyreg_table)    /* copyreg.dispatch_table */ \
     X(extra_reducers)   /* ForkingPickler's */ \
     X(reducers)         /* reducers.c: both tables as one mapping */ \
-    X(forking_pickler)  /* ForkingPickler, its dumps and its loads, as they were: py/otherpickler.c's, like the next */ \
+    X(forking_pickler)  /* ForkingPickler, its dumps and its loads as they were: py/otherpickler.c */ \
     X(forking_dumps)    \
     X(forking_loads)    \
     X(reduction_globals) /* multiprocessing.reduction.__dict__ */ \
@@ -92,15 +92,15 @@
 /* Interned strings, state->str.X: looking an attribute up by one finds the interpreter's caches warm, by a char *
  * never, and a forked child pays for every page that such a look writes to. */
 #define CMPY_STATE_NAMES(X) \
-    X(BaseProcess) X(CLOSE) X(ForkingPickler) X(_ForkingPickler) X(INIT) X(RUN) X(TERMINATE) X(__class__) X(__dict__) X(__getnewargs__) \
-    X(__getnewargs_ex__) X(__getstate__) X(__module__) X(__name__) X(__reduce__) X(__reduce_ex__) X(__setstate__) \
-    X(__slotnames__) X(__slots__) X(_after_fork) X(_args) X(_bootstrap) X(_children) X(_closed) X(_config) \
-    X(_current_process) X(_dangling) X(_identity) X(_exit_function) X(_exiting) X(_finalizer_registry) \
-    X(_afterfork_registry) X(_kwargs) X(_lifeline) X(_logger) X(_main_thread) X(_name) X(_parent_name) X(_parent_pid) \
-    X(_parent_process) X(_pid) X(_popen) X(_Popen) X(_process_counter) X(_sentinel) X(_set_native_id) \
-    X(_start_method) X(_target) X(_threading_atexits) X(add) X(buffer) X(close) X(copy) X(daemon) X(data) X(discard) X(dumps) \
-    X(exitcode) X(flush) X(get_start_method) X(interrupt) X(join) X(kill) X(loads) X(name) X(pid) X(poll) X(raw) X(run) \
-    X(sentinel) X(start) X(terminate) X(wait)
+    X(BaseProcess) X(CLOSE) X(ForkingPickler) X(_ForkingPickler) X(INIT) X(RUN) X(TERMINATE) X(__class__) \
+    X(__dict__) X(__getnewargs__) X(__getnewargs_ex__) X(__getstate__) X(__module__) X(__name__) X(__reduce__) \
+    X(__reduce_ex__) X(__setstate__) X(__slotnames__) X(__slots__) X(_after_fork) X(_args) X(_bootstrap) \
+    X(_children) X(_closed) X(_config) X(_current_process) X(_dangling) X(_identity) X(_exit_function) X(_exiting) \
+    X(_finalizer_registry) X(_afterfork_registry) X(_kwargs) X(_lifeline) X(_logger) X(_main_thread) X(_name) \
+    X(_parent_name) X(_parent_pid) X(_parent_process) X(_pid) X(_popen) X(_Popen) X(_process_counter) X(_sentinel) \
+    X(_set_native_id) X(_start_method) X(_target) X(_threading_atexits) X(add) X(buffer) X(close) X(copy) X(daemon) \
+    X(data) X(discard) X(dumps) X(exitcode) X(flush) X(get_start_method) X(interrupt) X(join) X(kill) X(loads) \
+    X(name) X(pid) X(poll) X(raw) X(run) X(sentinel) X(start) X(terminate) X(wait)
 
 struct cmpy_codec;
 
