@@ -1,8 +1,6 @@
 #include "py/process.h"
 
 #include "py/books.h"
-#include "py/bootstrap.h"
-#include "py/processinit.h"
 
 #include <stdbool.h>
 #include <unistd.h>
@@ -100,10 +98,8 @@ static void settle_interrupted(struct cmpy_state *state, PyObject *self)
     PyErr_Restore(type, value, trace);
 }
 
-static PyObject *process_start(PyObject *self, PyObject *unused)
+PyObject *cmpy_process_start(struct cmpy_state *state, PyObject *self)
 {
-    (void)unused;
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     if (may_start(state, self) < 0 || cmpy_books_cleanup(state) < 0) return NULL;
     PyObject *popen = PyObject_CallMethodOneArg(self, state->str._Popen, self);
     if (popen == NULL) {
@@ -127,10 +123,8 @@ static PyObject *keywords_of(struct cmpy_state *state, PyObject *self)
     return keywords;
 }
 
-static PyObject *process_run(PyObject *self, PyObject *unused)
+PyObject *cmpy_process_run(struct cmpy_state *state, PyObject *self)
 {
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    (void)unused;
     PyObject *args = NULL, *kwargs = NULL, *result = NULL;
     PyObject *target = PyObject_GetAttr(self, state->str._target);
     if (target == NULL) return NULL;
@@ -151,23 +145,12 @@ static PyObject *process_run(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-static PyObject *process_bootstrap(PyObject *self, PyObject *args, PyObject *kwargs)
-{
-    static char *keywords[] = {"parent_sentinel", NULL};
-    PyObject *sentinel = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:_bootstrap", keywords, &sentinel)) return NULL;
-    return cmpy_bootstrap(cmpy_state_of_type(Py_TYPE(self)), self, sentinel);
-}
-
 /* ---- watching and ending ---- */
 
-static PyObject *process_join(PyObject *self, PyObject *args, PyObject *kwargs)
+PyObject *cmpy_process_join(struct cmpy_state *state, PyObject *self, PyObject *timeout)
 {
-    static char *keywords[] = {"timeout", NULL};
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    PyObject *timeout = Py_None, *exitcode;
+    PyObject *exitcode;
     bool mine;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:join", keywords, &timeout)) return NULL;
     if (check_closed(state, self) < 0 || is_mine(state, self, &mine) < 0) return NULL;
     if (require(mine, "can only join a child process") < 0) return NULL;
     PyObject *popen = PyObject_GetAttr(self, state->str._popen);
@@ -185,10 +168,8 @@ static PyObject *process_join(PyObject *self, PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
-static PyObject *process_is_alive(PyObject *self, PyObject *unused)
+PyObject *cmpy_process_is_alive(struct cmpy_state *state, PyObject *self)
 {
-    (void)unused;
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     bool mine;
     if (check_closed(state, self) < 0) return NULL;
     int current = is_current(state, self);
@@ -210,31 +191,23 @@ static PyObject *process_is_alive(PyObject *self, PyObject *unused)
     return PyBool_FromLong(alive);
 }
 
-static PyObject *process_terminate(PyObject *self, PyObject *unused)
+PyObject *cmpy_process_terminate(struct cmpy_state *state, PyObject *self)
 {
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    (void)unused;
     return ask_popen(state, self, state->str.terminate);
 }
 
-static PyObject *process_kill(PyObject *self, PyObject *unused)
+PyObject *cmpy_process_kill(struct cmpy_state *state, PyObject *self)
 {
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    (void)unused;
     return ask_popen(state, self, state->str.kill);
 }
 
-static PyObject *process_interrupt(PyObject *self, PyObject *unused)
+PyObject *cmpy_process_interrupt(struct cmpy_state *state, PyObject *self)
 {
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    (void)unused;
     return ask_popen(state, self, state->str.interrupt);
 }
 
-static PyObject *process_close(PyObject *self, PyObject *unused)
+PyObject *cmpy_process_close(struct cmpy_state *state, PyObject *self)
 {
-    (void)unused;
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     PyObject *popen = PyObject_GetAttr(self, state->str._popen), *result = NULL;
     if (popen == NULL) return NULL;
     if (popen != Py_None) {
@@ -256,10 +229,8 @@ out:
     return result;
 }
 
-static PyObject *process_get_sentinel(PyObject *self, void *closure)
+PyObject *cmpy_process_own_sentinel(struct cmpy_state *state, PyObject *self)
 {
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    (void)closure;
     if (check_closed(state, self) < 0) return NULL;
     PyObject *popen = PyObject_GetAttr(self, state->str._popen), *sentinel = NULL;
     if (popen == NULL) return NULL;
@@ -267,77 +238,4 @@ static PyObject *process_get_sentinel(PyObject *self, void *closure)
     else sentinel = PyObject_GetAttr(popen, state->str.sentinel);
     Py_DECREF(popen);
     return sentinel;
-}
-
-/* What object.__reduce_ex__ would do by itself for a class written in Python. */
-static PyObject *process_getstate(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    PyObject *dict = PyObject_GenericGetDict(self, NULL);
-    PyObject *copy = dict == NULL ? NULL : PyDict_Copy(dict);
-    Py_XDECREF(dict);
-    return copy;
-}
-
-/* ---- the type ---- */
-
-static PyGetSetDef process_getset[] = {
-    {"sentinel", process_get_sentinel, NULL,
-     "A file descriptor that is readable once the process has ended.", NULL},
-    {0},
-};
-
-static PyMethodDef process_methods[] = {
-    {"start", process_start, METH_NOARGS, "start($self, /)\n--\n\nStart child process"},
-    {"run", process_run, METH_NOARGS,
-     "run($self, /)\n--\n\nMethod to be run in sub-process; can be overridden in sub-class"},
-    {"join", (PyCFunction)(void (*)(void))process_join, METH_VARARGS | METH_KEYWORDS,
-     "join($self, timeout=None)\n--\n\nWait until child process terminates"},
-    {"is_alive", process_is_alive, METH_NOARGS, "is_alive($self, /)\n--\n\nReturn whether process is alive"},
-    {"terminate", process_terminate, METH_NOARGS, "terminate($self, /)\n--\n\nTerminate process; sends SIGTERM"},
-    {"kill", process_kill, METH_NOARGS, "kill($self, /)\n--\n\nTerminate process; sends SIGKILL"},
-    {"interrupt", process_interrupt, METH_NOARGS, "interrupt($self, /)\n--\n\nInterrupt process; sends SIGINT"},
-    {"close", process_close, METH_NOARGS,
-     "close($self, /)\n--\n\nRelease what the Process object holds. ValueError while the child is running."},
-    {"_bootstrap", (PyCFunction)(void (*)(void))process_bootstrap, METH_VARARGS | METH_KEYWORDS,
-     "_bootstrap($self, parent_sentinel=None)\n--\n\nThe life of the child; gives its exit code."},
-    {"__getstate__", process_getstate, METH_NOARGS, "__getstate__($self, /)\n--\n\nHelper for pickle."},
-    {0},
-};
-
-/* The default that the running stdlib's signature shows; either may be given. */
-#if PY_VERSION_HEX >= 0x030e0000
-#define NO_KEYWORDS "None"
-#else
-#define NO_KEYWORDS "{}"
-#endif
-
-static PyType_Slot process_slots[] = {
-    {Py_tp_doc, "Process(group=None, target=None, name=None, args=(), kwargs=" NO_KEYWORDS ", *, daemon=None)\n--\n\n"
-                "A process, run by fork, spawn or forkserver; the stdlib's BaseProcess in C."},
-    {Py_tp_init, cmpy_process_init},
-    {Py_tp_methods, process_methods},
-    {Py_tp_getset, process_getset},
-    {0, NULL},
-};
-
-static PyType_Spec process_spec = {
-    .name = "cmp._core.Process",
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-    .slots = process_slots,
-};
-
-int cmpy_process_add(PyObject *module)
-{
-    struct cmpy_state *state = cmpy_state_of_module(module);
-    PyObject *base = cmpy_books_get(state, state->str.BaseProcess);
-    PyObject *bases = base == NULL ? NULL : PyTuple_Pack(1, base);
-    PyObject *type = bases == NULL ? NULL : PyType_FromModuleAndSpec(module, &process_spec, bases);
-    Py_XDECREF(bases);
-    if (type == NULL) return -1;
-    state->bootstrap_method = PyObject_GetAttr(type, state->str._bootstrap);
-    int code = state->bootstrap_method == NULL ? -1 : PyObject_SetAttr(type, state->str._lifeline, Py_False);
-    if (code == 0) code = PyModule_AddType(module, (PyTypeObject *)type);
-    Py_DECREF(type);
-    return code;
 }

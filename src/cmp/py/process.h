@@ -5,6 +5,18 @@
 
 #include "py/state.h"
 
+/* Its verbs, with the stdlib's checks and exceptions. */
+PyObject *cmpy_process_start(struct cmpy_state *state, PyObject *self);
+PyObject *cmpy_process_run(struct cmpy_state *state, PyObject *self);
+PyObject *cmpy_process_join(struct cmpy_state *state, PyObject *self, PyObject *timeout);
+PyObject *cmpy_process_is_alive(struct cmpy_state *state, PyObject *self);
+PyObject *cmpy_process_terminate(struct cmpy_state *state, PyObject *self);
+PyObject *cmpy_process_kill(struct cmpy_state *state, PyObject *self);
+PyObject *cmpy_process_interrupt(struct cmpy_state *state, PyObject *self);
+PyObject *cmpy_process_close(struct cmpy_state *state, PyObject *self);
+PyObject *cmpy_process_own_sentinel(struct cmpy_state *state, PyObject *self);
+
+/* The type (processtype.c). */
 int cmpy_process_add(PyObject *module);
 
 #endif
