@@ -23,6 +23,7 @@ class Process(BaseProcess):
     """The stdlib's BaseProcess in C."""
 
     _lifeline: bool
+    _sentinel: int
     @property
     def sentinel(self) -> int: ...
     def run(self) -> None: ...

@@ -4,6 +4,7 @@
 #include "py/cradle.h"
 #include "py/errors.h"
 #include "py/lifeline.h"
+#include "py/patches.h"
 #include "py/streams.h"
 #include "py/thread.h"
 
@@ -169,26 +170,16 @@ static int leave(struct cmpy_state *state, PyObject *exitcode)
     return cmpy_streams_flush(state);
 }
 
-/* What somebody else has put in the place of BaseProcess._bootstrap, as coverage does to see what children run. NULL
- * where it is the stdlib's own. */
-static PyObject *foreign_bootstrap(struct cmpy_state *state)
-{
-    PyObject *base = cmpy_books_get(state, state->str.BaseProcess);
-    PyObject *method = base == NULL ? NULL : PyObject_GetAttr(base, state->str._bootstrap);
-    if (method == NULL) PyErr_Clear();
-    else if (PyFunction_Check(method) && PyFunction_GET_GLOBALS(method) == state->process_globals) Py_CLEAR(method);
-    return method;
-}
-
-/* It runs, and what it stands before: the stdlib's _bootstrap in Python, to which our processes look like its own. */
-static PyObject *run_foreign(struct cmpy_state *state, PyObject *method, PyObject *process, PyObject *parent_sentinel)
+/* What others have put in the place of BaseProcess._bootstrap, as coverage does to see what children run: it runs, and
+ * what it stands before, the stdlib's _bootstrap in Python, to which our processes look like its own. */
+static PyObject *run_patch(struct cmpy_state *state, PyObject *process, PyObject *parent_sentinel)
 {
     PyObject *pid = PyObject_GetAttr(process, state->str._parent_pid), *exitcode = NULL;
     PyObject *sentinel = parent_sentinel != NULL ? Py_NewRef(parent_sentinel)
                                                  : PyObject_GetAttrString(state->cradle_parent, "_sentinel");
     if (pid == NULL || sentinel == NULL) goto out;
     if (parent_sentinel != NULL && cmpy_lifeline_take_if_wanted(state, process, pid, sentinel) < 0) goto out;
-    exitcode = PyObject_CallFunctionObjArgs(method, process, sentinel, NULL);
+    (void)cmpy_patch_vectorcall(state, process, state->str._bootstrap, &sentinel, 1, NULL, &exitcode);
 out:
     Py_XDECREF(sentinel);
     Py_XDECREF(pid);
@@ -198,12 +189,9 @@ out:
 PyObject *cmpy_bootstrap(struct cmpy_state *state, PyObject *process, PyObject *parent_sentinel)
 {
     if (cmpy_books_open(state) < 0) return NULL;
-    PyObject *exitcode = NULL, *raised, *foreign = foreign_bootstrap(state);
-    if (foreign != NULL) {
-        exitcode = run_foreign(state, foreign, process, parent_sentinel);
-        Py_DECREF(foreign);
-        return exitcode;
-    }
+    PyObject *exitcode = NULL, *raised;
+    int patched = cmpy_patch_find(state, process, state->str._bootstrap);
+    if (patched != 0) return patched < 0 ? NULL : run_patch(state, process, parent_sentinel);
     int code = force_start_method(state, process);
     if (code == 0)
         code = parent_sentinel == NULL ? cmpy_become_forked(state, process)

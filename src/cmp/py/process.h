@@ -5,7 +5,7 @@
 
 #include "py/state.h"
 
-/* Its verbs, with the stdlib's checks and exceptions. */
+/* Its verbs, as if nobody had patched them (py/patches.h), with the stdlib's checks and exceptions. */
 PyObject *cmpy_process_start(struct cmpy_state *state, PyObject *self);
 PyObject *cmpy_process_run(struct cmpy_state *state, PyObject *self);
 PyObject *cmpy_process_join(struct cmpy_state *state, PyObject *self, PyObject *timeout);

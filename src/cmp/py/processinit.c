@@ -1,6 +1,7 @@
 #include "py/processinit.h"
 
 #include "py/books.h"
+#include "py/patches.h"
 
 #include <unistd.h>
 
@@ -95,10 +96,9 @@ static int enter_dangling(struct cmpy_state *state, PyObject *self)
     return result == NULL ? -1 : 0;
 }
 
-int cmpy_process_init(PyObject *self, PyObject *arguments, PyObject *keywords)
+static int init(struct cmpy_state *state, PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"group", "target", "name", "args", "kwargs", "daemon", NULL};
-    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
     PyObject *group = Py_None, *target = Py_None, *name = NULL, *args = NULL, *kwargs = NULL, *daemon = Py_None;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|OOOOO$O:Process", names, &group, &target, &name, &args,
                                      &kwargs, &daemon))
@@ -121,4 +121,17 @@ out:
     Py_XDECREF(identity);
     Py_DECREF(current);
     return code;
+}
+
+int cmpy_process_init(PyObject *self, PyObject *arguments, PyObject *keywords)
+{
+    struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
+    PyObject *result;
+    int patched = cmpy_patch_call(state, self, state->str.__init__, arguments, keywords, &result);
+    if (patched <= 0) return patched < 0 ? -1 : init(state, self, arguments, keywords);
+    if (result != Py_None)
+        PyErr_Format(PyExc_TypeError, "__init__() should return None, not '%.200s'", Py_TYPE(result)->tp_name);
+    patched = result == Py_None ? 0 : -1;
+    Py_DECREF(result);
+    return patched;
 }

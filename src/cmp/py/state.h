@@ -40,6 +40,7 @@
     X(io_open)          /* io.open */ \
     X(itertools_count)  /* itertools.count */ \
     X(parent_type)      /* py/parent.c's */ \
+    X(process_type)     /* py/processtype.c's */ \
     X(bootstrap_method) /* Process._bootstrap, to see whether a subclass has its own */ \
     X(forking_line)     /* py/fork.c's code object */ \
     X(forking_names)    /* and its names */ \
@@ -93,16 +94,18 @@
  * never, and a forked child pays for every page that such a look writes to. */
 #define CMPY_STATE_NAMES(X) \
     X(BaseProcess) X(CLOSE) X(ForkingPickler) X(_ForkingPickler) X(INIT) X(RUN) X(TERMINATE) X(__class__) \
-    X(__dict__) X(__getnewargs__) X(__getnewargs_ex__) X(__getstate__) X(__module__) X(__name__) X(__reduce__) \
-    X(__reduce_ex__) X(__setstate__) X(__slotnames__) X(__slots__) X(_after_fork) X(_args) X(_bootstrap) \
-    X(_children) X(_closed) X(_config) X(_current_process) X(_dangling) X(_identity) X(_exit_function) X(_exiting) \
-    X(_finalizer_registry) X(_afterfork_registry) X(_kwargs) X(_lifeline) X(_logger) X(_main_thread) X(_name) \
-    X(_parent_name) X(_parent_pid) X(_parent_process) X(_pid) X(_popen) X(_Popen) X(_process_counter) X(_sentinel) \
-    X(_set_native_id) X(_start_method) X(_target) X(_threading_atexits) X(add) X(buffer) X(close) X(copy) X(daemon) \
-    X(data) X(discard) X(dumps) X(exitcode) X(flush) X(get_start_method) X(interrupt) X(join) X(kill) X(loads) \
-    X(name) X(pid) X(poll) X(raw) X(run) X(sentinel) X(start) X(terminate) X(wait)
+    X(__dict__) X(__getnewargs__) X(__getnewargs_ex__) X(__getstate__) X(__init__) X(__module__) X(__name__) \
+    X(__reduce__) X(__reduce_ex__) X(__setstate__) X(__slotnames__) X(__slots__) X(_after_fork) X(_args) \
+    X(_bootstrap) X(_children) X(_closed) X(_config) X(_current_process) X(_dangling) X(_identity) X(_exit_function) \
+    X(_exiting) X(_finalizer_registry) X(_afterfork_registry) X(_kwargs) X(_lifeline) X(_logger) X(_main_thread) \
+    X(_name) X(_parent_name) X(_parent_pid) X(_parent_process) X(_pid) X(_popen) X(_Popen) X(_process_counter) \
+    X(_sentinel) X(_set_native_id) X(_start_method) X(_target) X(_threading_atexits) X(add) X(buffer) X(close) \
+    X(copy) X(daemon) X(data) X(discard) X(dumps) X(exitcode) X(fget) X(flush) X(get_start_method) X(interrupt) \
+    X(is_alive) X(join) X(kill) X(loads) X(name) X(pid) X(poll) X(raw) X(run) X(sentinel) X(start) X(terminate) \
+    X(wait)
 
 struct cmpy_codec;
+struct cmpy_patch_running;
 
 struct cmpy_state {
 #define X(name) PyObject *name;
@@ -116,6 +119,7 @@ struct cmpy_state {
     unsigned int forking_version; /* of ForkingPickler, when it had its own dumps and loads */
     int cradle_stdin_fd; /* the number that cradle_stdin is set up for */
     struct cmpy_codec *codec; /* py/codec.h */
+    struct cmpy_patch_running *patches_running; /* py/patches.c */
 };
 
 /* The state of the module that `type`, or a base of it, was made by; never NULL for our types. Borrowed from the
