@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 
 import pytest
+from support import alone
 from support.waiting import wait_until
 
 import cmp
@@ -145,3 +148,63 @@ def compare_lists(_):
 def test_a_task_may_look_at_every_object_there_is():
     with cmp.Pool(1) as pool:
         assert pool.map(compare_lists, range(2), chunksize=2) == [0, 0]
+
+
+# ---- threads that are none ----
+
+
+@contextlib.contextmanager
+def greenlets():
+    """As if by gevent: what is started as a thread runs in the thread that starts it, before start() returns."""
+    names = [name for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)]
+    originals = {name: getattr(threading, name) for name in names}
+    me = threading.current_thread()
+
+    def at_once(function, args=(), **_):
+        function(*args)
+        threading._active[me.ident] = me  # where each thread has taken its starter's place, and left it empty
+
+    try:
+        vars(threading).update(dict.fromkeys(names, at_once))
+        yield
+    finally:
+        vars(threading).update(originals)
+
+
+def make_pools_of_greenlets():
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with greenlets():
+        for left in (contextlib.nullcontext(), alone.NothingLeft()):  # the first one also loads modules
+            with left, pytest.raises(RuntimeError, match="threads of the operating system"):
+                cmp.get_context("fork").Pool(2)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == blocked
+    assert not cmp.active_children()
+    with cmp.get_context("fork").Pool(1) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+    pool.join()
+
+
+def test_a_pool_whose_threads_would_be_greenlets_is_an_error_and_leaves_nothing():
+    """Its supervisor would stand in the way of the whole program, with all signals blocked."""
+    alone.run(make_pools_of_greenlets, seconds=60)
+
+
+def use_a_pool_among_greenlets():
+    called = []
+    with cmp.get_context("fork").Pool(1) as pool:
+        with greenlets():
+            with pytest.raises(RuntimeError, match="threads of the operating system"):
+                pool.apply_async(abs, (-2,), callback=called.append)
+            for imap in (pool.imap, pool.imap_unordered):
+                with pytest.raises(RuntimeError, match="threads of the operating system"):
+                    imap(abs, (n for n in range(3)))
+            assert pool.map(abs, [-1, -2]) == [1, 2]
+        pool.apply_async(abs, (-3,), callback=called.append).get()
+        wait_until(lambda: called == [3])
+        assert list(pool.imap(abs, (n for n in range(3)))) == [0, 1, 2]
+        pool.close()
+        pool.join()
+
+
+def test_callbacks_and_iterables_of_a_pool_whose_threads_would_be_greenlets_are_an_error():
+    alone.run(use_a_pool_among_greenlets, seconds=60)

@@ -26,6 +26,7 @@
 #include "py/semlock.h"
 #include "py/slab.h"
 #include "py/supervisor.h"
+#include "py/thread.h"
 #include "py/worker.h"
 #include "py/queue.h"
 #include "py/reader.h"
@@ -130,7 +131,7 @@ static int (*const adders[])(PyObject *module) = {
     cmpy_slab_add, cmpy_semlock_add_type, cmpy_lock_add, cmpy_semaphore_add, cmpy_condition_add, cmpy_event_add,
     cmpy_barrier_add, cmpy_channel_add, cmpy_reader_add, cmpy_queue_add, cmpy_simplequeue_add, cmpy_health_add,
     cmpy_cell_add, cmpy_descriptor_add, cmpy_life_add, cmpy_managerqueue_add, cmpy_engine_add, cmpy_results_add,
-    cmpy_imap_add, cmpy_worker_add, cmpy_supervisor_add, cmpy_feeder_add, cmpy_callbacks_add,
+    cmpy_imap_add, cmpy_worker_add, cmpy_thread_add, cmpy_supervisor_add, cmpy_feeder_add, cmpy_callbacks_add,
     cmpy_ending_add, cmpy_pool_add, cmpy_fork_add, cmpy_faults_add,
 };
 

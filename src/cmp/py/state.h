@@ -84,6 +84,7 @@
     X(imap_type)        \
     X(imap_unordered_type) \
     X(worker_function)  /* cmp._core.pool_worker, and so on */ \
+    X(call_apart_function) \
     X(supervise_function) \
     X(call_back_function) \
     X(feed_function)    \

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 
 /* threading.Thread(target=function, args=(argument,), daemon=True).start(). -1 with an exception; if that is a signal
- * handler's, the thread may yet come to life. */
+ * handler's, the thread may yet come to life. RuntimeError, and the function is not called, where what is started so
+ * runs in the caller's own OS thread. */
 int cmpy_thread_start(struct cmpy_state *state, const char *name, PyObject *function, PyObject *argument);
 /* threading.current_thread(). NULL with an exception. */
 PyObject *cmpy_thread_current(struct cmpy_state *state);
@@ -27,5 +28,7 @@ void cmpy_threads_prune(PyObject *leaving);
 /* Waits for all of them, but for the calling thread, and not while the interpreter takes itself apart, when they stand
  * still. -1 with what a signal handler raised, or MemoryError; whoever is left on the list is waited for next time. */
 int cmpy_threads_join(struct cmpy_state *state, PyObject *leaving);
+
+int cmpy_thread_add(PyObject *module);
 
 #endif
