@@ -26,7 +26,7 @@ from multiprocessing import (
 )
 from multiprocessing.context import set_spawning_popen
 
-from . import _core, alias, arrival, context, heirs
+from . import _core, alias, arrival, context, heirs, readiness
 
 __all__ = ["ForkServerPopen", "SpawnPopen"]
 
@@ -133,7 +133,7 @@ class _StdlibSpawnPopen(_Launcher, popen_spawn_posix.Popen):
         """Writes until the child has read it all or has ended. That the pipe breaks then is not enough: a process that
         was forked in between may have its reading end, too."""
         os.set_blocking(writer, False)
-        ends = select.poll()
+        ends = readiness.genuine("poll")()
         ends.register(writer, select.POLLOUT)
         with contextlib.suppress(OSError):  # no descriptor to be had for it
             ends.register(self.sentinel, select.POLLIN)
@@ -230,7 +230,7 @@ class ForkServerPopen(_Launcher, popen_forkserver.Popen):
         pipe: the one may be a stranger's by now, the other its own forks'."""
         if not self._ends_with_server:
             return True
-        ends = select.poll()
+        ends = readiness.genuine("poll")()
         ends.register(self._to_child, 0)  # an error: nobody has the other end
         try:
             pidfd = os.pidfd_open(self.pid)

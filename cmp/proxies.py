@@ -13,7 +13,7 @@ from multiprocessing import process, util
 from types import SimpleNamespace
 from weakref import WeakValueDictionary
 
-from . import _core, heirs
+from . import _core, heirs, readiness
 from .carried import unpack
 from .kin import theirs
 
@@ -120,6 +120,16 @@ def _knock(client, address, authkey) -> None:
     raise EOFError("the manager has ended")
 
 
+def _receive(fd: int, count: int) -> tuple[int, ...]:
+    while True:
+        try:
+            return _core.receive_descriptors(fd, count)
+        except BlockingIOError:
+            if os.get_blocking(fd):  # it has waited
+                raise
+            readiness.until_readable(fd)  # as eventlet has made it
+
+
 class SharedProxy(BaseProxy):
     """A proxy that works on the object itself, where this process can have it."""
 
@@ -185,7 +195,7 @@ class SharedProxy(BaseProxy):
             try:
                 if parcel is not None:
                     pickle, count = parcel
-                    self._keep(*unpack(pickle, _core.receive_descriptors(conn.fileno(), count)))
+                    self._keep(*unpack(pickle, _receive(conn.fileno(), count)))
             finally:
                 self._counted()
         finally:

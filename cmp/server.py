@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import process, util
 
-from . import _core, heirs
+from . import _core, heirs, readiness
 from .carried import Parcel
 from .kin import theirs
 
@@ -86,12 +86,15 @@ class Clients:
     Only processes of this machine are known; a remote client's references stay, as in the stdlib, if it is killed.
     """
 
-    def __init__(self, give_back: Callable[[str], None]):
-        self._give_back = give_back
+    def __init__(self):
         self._lock = threading.Lock()
         self._held: dict[int, tuple[int, Counter[str]]] = {}  # by pid: pidfd (-1: none to be had) and count by ident
         self._pids: dict[int, int] = {}  # by pidfd
-        self._ended = select.epoll()
+        self._ended = readiness.genuine("epoll")()
+
+    def watch(self, give_back: Callable[[str], None]) -> None:
+        """From now on the dead are found."""
+        self._give_back = give_back
         threading.Thread(target=self._bury, daemon=True).start()
 
     @staticmethod
@@ -163,7 +166,8 @@ class Clients:
 
     def _bury(self) -> None:
         while True:
-            for fd, _ in self._ended.poll(_LOOK_S):
+            readiness.until_readable(self._ended, _LOOK_S)
+            for fd, _ in self._ended.poll(0):
                 with self._lock:
                     pid = self._pids.get(fd)
                 if pid is not None:
@@ -190,13 +194,20 @@ class Server(_stdlib.Server):
         inherited = process.current_process()._config.get("tempdir")
         super().__init__(registry, address, authkey, serializer)
         self._leave_no_socket(inherited)
-        _core.Life().begin()  # what cannot be had here is said at the start, and not to the first client
+        self._clients = Clients()
+        self._try()
         self._life = _core.Life()
-        self._clients = None
         self._door = Door()
         self._spare: int | None = None
 
     # ---- its life ----
+
+    @staticmethod
+    def _try() -> None:
+        """What cannot be had here is said before anybody knows the address, and not to the first client."""
+        life = _core.Life()
+        life.begin()
+        os.close(_open_spare())
 
     def _leave_no_socket(self, inherited) -> None:
         """The socket that it has made in a temporary folder goes when its parent is killed, as does its own folder."""
@@ -209,7 +220,7 @@ class Server(_stdlib.Server):
         """By whom it is served is what its clients watch, so its life begins here."""
         self._life.begin()
         self._spare = _open_spare()
-        self._clients = Clients(partial(super().decref, None))
+        self._clients.watch(partial(super().decref, None))
         self._prepare(self._socket())
         super().serve_forever()
 
@@ -255,9 +266,7 @@ class Server(_stdlib.Server):
         listening = self._socket()
         if listening is None:  # when somebody comes can only be seen by letting him in: forks cannot wait for that
             return self._take_in()
-        comes = select.poll()
-        comes.register(listening, select.POLLIN)
-        comes.poll()
+        readiness.until_readable(listening)
         with heirs.no_forks():
             return self._take_in()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing.pool
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -370,3 +371,30 @@ def test_tasks_that_wait_can_be_counted(lazy):
     assert (lazy._taskqueue.qsize(), lazy._taskqueue.empty()) == (0, True)
     with pytest.raises(ValueError, match="Pool not running"):
         lazy.lazy_starmap(pow, [])
+
+
+# ---- what is taken out of select, as by eventlet and gevent ----
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("gone", [["epoll"], ["epoll", "poll"]], ids="+".join)
+@pytest.mark.timeout(60)
+def test_manager_needs_neither_epoll_nor_poll_of_select(mp, method, gone, monkeypatch):
+    for name in gone:
+        monkeypatch.delattr(select, name)
+    with mp.get_context(method).Manager() as manager:
+        found = manager.list([1])
+        queue = manager.Queue()
+        queue.put(2)
+        assert (found[0], queue.get()) == (1, 2)
+
+
+@pytest.mark.timeout(60)
+def test_manager_waits_by_the_select_of_others(mp, monkeypatch):
+    original = select.select
+    for name in ("epoll", "poll"):
+        monkeypatch.delattr(select, name)
+    monkeypatch.setattr(select, "select", lambda *args: original(*args))
+    with mp.get_context("fork").Manager() as manager:
+        for n in range(3):
+            assert manager.dict(n=n)["n"] == n

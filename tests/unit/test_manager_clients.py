@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import pickle
@@ -17,7 +18,7 @@ from support.waiting import LONG_S, wait_until
 
 import cmp
 import cmp.clients
-from cmp import proxies
+from cmp import _core, proxies
 
 # ---- who serves ----
 
@@ -166,6 +167,67 @@ def test_a_dead_client_is_forgotten_though_a_child_of_the_manager_knows_it_too()
         theirs.close()
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("patch", ["none", "no epoll", "select of others"])
+def test_a_dead_client_is_forgotten_whatever_others_have_made_of_select(patch, monkeypatch):
+    calls = cmp.get_context("fork").Value("i")
+
+    def counting(*args):
+        calls.value += 1
+        return original(*args)
+
+    original = select.select
+    if patch != "none":
+        monkeypatch.delattr(select, "epoll")
+        monkeypatch.delattr(select, "poll")
+    if patch == "select of others":
+        monkeypatch.setattr(select, "select", counting)
+    context = cmp.get_context("fork")
+    manager = Manager(ctx=context)
+    manager.start()
+    with manager:
+        queue, inside = manager.Queue(), manager.Inside()
+        for _ in range(3):
+            ours, theirs = cmp.Pipe(duplex=False)
+            client = context.Process(target=hold, args=(queue, theirs), daemon=True)
+            with ours, theirs:
+                client.start()
+                ours.recv()
+                assert inside.ended_and_known() == (0, 2)  # this process is one
+                client.kill()
+                client.join(LONG_S)
+                wait_until(lambda: inside.ended_and_known() == (0, 1))
+    assert (calls.value > 0) == (patch == "select of others")
+
+
+@pytest.mark.timeout(60)
+def test_descriptors_are_waited_for_where_sockets_do_not_block():
+    """eventlet's do not, nor does a connection that is made of one."""
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        sender = threading.Timer(0.1, _core.send_descriptors, (far.fileno(), (far.fileno(),)))  # later than the wait
+        sender.start()
+        (fd,) = proxies._receive(near.fileno(), 1)
+        sender.join()
+        assert os.path.sameopenfile(fd, far.fileno())
+        os.close(fd)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("missing", ["readiness.genuine", "_open_spare"])
+def test_a_manager_that_lacks_what_it_needs_never_tells_its_address(missing, monkeypatch, capfd):
+    """Its clients would look for it in vain."""
+
+    def fail(*args):
+        raise OSError(errno.EMFILE, "none left")
+
+    monkeypatch.setattr(f"cmp.server.{missing}", fail)
+    with pytest.raises(EOFError):
+        Manager(ctx=cmp.get_context("fork")).start()
+    assert "none left" in capfd.readouterr().err
+
+
 def test_an_object_that_fails_at_its_end_does_not_keep_the_other_references_of_the_dead(monkeypatch):
     given_back = []
 
@@ -175,7 +237,8 @@ def test_an_object_that_fails_at_its_end_does_not_keep_the_other_references_of_t
             raise RuntimeError
 
     monkeypatch.setattr(threading.Thread, "start", lambda thread: None)  # nobody is to be buried meanwhile
-    clients = cmp.server.Clients(give_back)
+    clients = cmp.server.Clients()
+    clients.watch(give_back)
     near, far = socket.socketpair()
     with near, far:
         for ident in ("bad", "good", "bad", "other"):
