@@ -29,14 +29,6 @@ __getattr__ = namesake("context")
 class BaseContext(_stdlib.BaseContext):
     """The stdlib's context with cmp's primitives; what is not a primitive is inherited."""
 
-    @_stdlib.BaseContext.reducer.setter
-    def reducer(self, reduction):
-        _stdlib.BaseContext.reducer.fset(self, reduction)
-        if hasattr(reduction, "ForkingPickler"):
-            from . import queues
-
-            queues._ForkingPickler = reduction.ForkingPickler
-
     def Manager(self):
         """A started manager, whose process serves the objects asked of it."""
         from .managers import SyncManager

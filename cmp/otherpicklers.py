@@ -11,8 +11,7 @@ __all__ = ["wrap"]
 
 def current() -> type:
     """Whose dumps and loads count."""
-    queues = sys.modules.get("cmp.queues")
-    return (vars(queues).get("_ForkingPickler") if queues else None) or theirs("reduction").ForkingPickler
+    return getattr(sys.modules.get("cmp.queues"), "_ForkingPickler", None) or theirs("reduction").ForkingPickler
 
 
 class _Wrapped:

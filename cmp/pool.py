@@ -7,6 +7,7 @@ import signal
 import sys
 from multiprocessing.context import ProcessError
 
+from . import queues  # which settles on a pickler, as in the stdlib
 from ._core import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult, Pool
 from .handfed import open_up
 from .kin import theirs
@@ -22,7 +23,7 @@ ThreadPool = _stdlib.ThreadPool
 ExceptionWithTraceback, RemoteTraceback = _stdlib.ExceptionWithTraceback, _stdlib.RemoteTraceback
 MaybeEncodingError = _stdlib.MaybeEncodingError
 
-_also_here = (IMapIterator, IMapUnorderedIterator, MapResult)  # as in the stdlib
+_also_here = (IMapIterator, IMapUnorderedIterator, MapResult, queues)  # as in the stdlib
 __getattr__ = namesake("pool")
 watch_subclasses(Pool)
 open_up()

@@ -4,6 +4,7 @@ import queue as _threads
 
 from cmp._core import JoinableQueue, Queue, SimpleQueue, _watch_pickler
 
+from .context import _stdlib as _context
 from .seams import namesake, watch_subclasses
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
@@ -19,5 +20,6 @@ else:
 
 
 __getattr__ = namesake("queues")
+_ForkingPickler = _context.reduction.ForkingPickler  # of this moment, as in the standard library
 _watch_pickler(globals())
 watch_subclasses(Queue, JoinableQueue, SimpleQueue)

@@ -95,6 +95,22 @@ def test_loads_of_who_takes_it_reads_it(mp, monkeypatch):
     queue.close()
 
 
+def test_pickler_that_comes_once_queues_are_loaded_is_not_theirs(mp, monkeypatch):
+    class Bare(pickle.Pickler):
+        """For what is written into the pipe of a spawned process: it has no dumps."""
+
+    class Reducer(reduction.AbstractReducer):
+        ForkingPickler = Bare
+
+    monkeypatch.setattr(multiprocessing.context, "reduction", reduction)
+    monkeypatch.setattr(reduction, "ForkingPickler", Bare)
+    mp.get_context("fork").reducer = Reducer()
+    queue = mp.SimpleQueue()
+    queue.put([Point(1), 1j])
+    assert queue.get() == [Point(1), 1j]
+    queue.close()
+
+
 def test_afterwards_all_is_as_before(mp, monkeypatch):
     queue = mp.SimpleQueue()
     for change in (queue_s, own_dumps, given_to_a_context):

@@ -4,6 +4,7 @@
 #include "os/sigmask.h"
 #include "py/books.h"
 #include "py/errors.h"
+#include "py/patches.h"
 #include "py/streams.h"
 #include "py/thread.h"
 
@@ -87,6 +88,7 @@ static PyObject *free_for_heirs(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     if (from_among_threads) {
         cmpy_streams_renew(cmpy_state_of_module(module));
+        cmpy_patches_forget_others(cmpy_state_of_module(module));
         free_module_locks();
     }
     Py_RETURN_NONE;

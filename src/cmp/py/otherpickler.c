@@ -20,11 +20,10 @@ static bool has_other_methods(struct cmpy_state *state)
 
 bool cmpy_otherpickler_is_there(struct cmpy_state *state)
 {
-    PyObject *of_queues = NULL;
-    if (state->queues_globals != NULL) of_queues = PyDict_GetItem(state->queues_globals, state->str._ForkingPickler);
-    return (of_queues != NULL && of_queues != state->forking_pickler) ||
-           PyDict_GetItem(state->reduction_globals, state->str.ForkingPickler) != state->forking_pickler ||
-           has_other_methods(state);
+    PyObject *now = NULL;
+    if (state->queues_globals != NULL) now = PyDict_GetItem(state->queues_globals, state->str._ForkingPickler);
+    if (now == NULL) now = PyDict_GetItem(state->reduction_globals, state->str.ForkingPickler);
+    return now != state->forking_pickler || has_other_methods(state);
 }
 
 PyObject *cmpy_otherpickler_wrap(struct cmpy_state *state, PyObject *object)
@@ -52,6 +51,23 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* A program may have been there before us: dumps is a classmethod of the stdlib's module, loads is pickle's. What is
+ * not stays NULL here, and so is another's. */
+static void keep_originals(struct cmpy_state *state)
+{
+    PyObject *own = ((PyTypeObject *)state->forking_pickler)->tp_dict, *dumps = PyDict_GetItem(own, state->str.dumps);
+    PyObject *function = PyObject_GetAttr(state->forking_pickler, state->str.dumps), *plain = NULL;
+    if (function != NULL && PyMethod_Check(function)) plain = PyMethod_GET_FUNCTION(function);
+    if (plain != NULL && PyFunction_Check(plain) && PyFunction_GET_GLOBALS(plain) == state->reduction_globals)
+        state->forking_dumps = Py_NewRef(dumps);
+    Py_XDECREF(function);
+    PyErr_Clear();
+    PyObject *loads = PyObject_GetAttr(state->forking_pickler, state->str.loads);
+    if (loads == state->pickle_loads) state->forking_loads = Py_XNewRef(PyDict_GetItem(own, state->str.loads));
+    Py_XDECREF(loads);
+    PyErr_Clear();
+}
+
 int cmpy_otherpickler_add(PyObject *module)
 {
     struct cmpy_state *state = cmpy_state_of_module(module);
@@ -68,8 +84,6 @@ int cmpy_otherpickler_add(PyObject *module)
         PyErr_SetString(PyExc_TypeError, "multiprocessing's ForkingPickler must be a class");
         return -1;
     }
-    PyObject *own = ((PyTypeObject *)state->forking_pickler)->tp_dict;
-    state->forking_dumps = Py_XNewRef(PyDict_GetItem(own, state->str.dumps));
-    state->forking_loads = Py_XNewRef(PyDict_GetItem(own, state->str.loads));
+    keep_originals(state);
     return PyModule_AddFunctions(module, functions);
 }

@@ -47,10 +47,16 @@ static PyObject *next_in_mro(struct cmpy_state *state, PyTypeObject *type, PyObj
     return NULL;
 }
 
+int cmpy_patch_look(struct cmpy_state *state, PyTypeObject *type, PyObject *name, PyObject **value)
+{
+    *value = next_in_mro(state, type, name);
+    if (*value == NULL) return PyErr_Occurred() ? -1 : 0;
+    return !is_original(state, *value, name);
+}
+
 /* ---- patches that run ---- */
 
-/* In the heap, not on the stack of who calls: greenlets put stacks aside. What a forked child finds of its parent's
- * stays, and stands for calls that do not return there. */
+/* In the heap, not on the stack of who calls: greenlets put stacks aside. */
 struct cmpy_patch_running {
     PyObject *self, *name; /* borrowed from who calls */
     unsigned long thread;
@@ -87,6 +93,16 @@ static void leave(struct cmpy_state *state, struct cmpy_patch_running *running)
     PyMem_Free(running);
 }
 
+void cmpy_patches_forget_others(struct cmpy_state *state)
+{
+    struct cmpy_patch_running **place = &state->patches_running;
+    while (*place != NULL) {
+        struct cmpy_patch_running *running = *place;
+        if (running->thread == PyThread_get_thread_ident()) place = &running->next;
+        else leave(state, running);
+    }
+}
+
 /* What self.<name> would give. */
 static PyObject *bind(PyObject *value, PyObject *self)
 {
@@ -94,18 +110,10 @@ static PyObject *bind(PyObject *value, PyObject *self)
     return get == NULL ? Py_NewRef(value) : get(value, self, (PyObject *)Py_TYPE(self));
 }
 
-/* 1 with the patch in *value, borrowed; 0 or -1 as in the header. */
-static int look(struct cmpy_state *state, PyObject *self, PyObject *name, PyObject **value)
-{
-    *value = next_in_mro(state, Py_TYPE(self), name);
-    if (*value == NULL) return PyErr_Occurred() ? -1 : 0;
-    return !is_original(state, *value, name) && !is_running(state, self, name);
-}
-
 int cmpy_patch_find(struct cmpy_state *state, PyObject *self, PyObject *name)
 {
     PyObject *value;
-    return look(state, self, name, &value);
+    return is_running(state, self, name) ? 0 : cmpy_patch_look(state, Py_TYPE(self), name, &value);
 }
 
 typedef PyObject *(*use)(PyObject *bound, void *arguments);
@@ -114,7 +122,7 @@ static int find_and_use(struct cmpy_state *state, PyObject *self, PyObject *name
                         PyObject **result)
 {
     PyObject *value;
-    int found = look(state, self, name, &value);
+    int found = is_running(state, self, name) ? 0 : cmpy_patch_look(state, Py_TYPE(self), name, &value);
     if (found <= 0) return found;
     struct cmpy_patch_running *running = enter(state, self, name);
     if (running == NULL) return -1;

@@ -221,6 +221,7 @@ PyObject *cmpy_process_close(struct cmpy_state *state, PyObject *self)
         if (result == NULL) goto out;
         Py_CLEAR(result);
         if (PyObject_SetAttr(self, state->str._popen, Py_None) < 0) goto out;
+        if (PyObject_DelAttr(self, state->str._sentinel) < 0) goto out;
         if (cmpy_books_discard_child(state, self) < 0) goto out;
     }
     if (PyObject_SetAttr(self, state->str._closed, Py_True) == 0) result = Py_NewRef(Py_None);

@@ -10,10 +10,10 @@ static PyObject *call_apart(PyObject *Py_UNUSED(module), PyObject *args)
     PyObject *function, *argument, *place;
     if (!PyArg_ParseTuple(args, "OOO!:_call_apart", &function, &argument, &PyList_Type, &place)) return NULL;
     PyObject *here = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
-    int apart = here == NULL ? -1 : PySequence_Contains(place, here) == 0;
+    int same = here == NULL ? -1 : PySequence_Contains(place, here);
     Py_XDECREF(here);
-    if (apart < 0) return NULL;
-    if (apart > 0) return PyObject_CallOneArg(function, argument);
+    if (same < 0) return NULL;
+    if (same == 0) return PyObject_CallOneArg(function, argument);
     if (PyList_SetSlice(place, 0, PyList_GET_SIZE(place), NULL) < 0) return NULL;
     Py_RETURN_NONE;
 }
