@@ -23,7 +23,8 @@ for module in (queues, pool, synchronize):
     for value in list(vars(module).values()):
         if isinstance(value, type) and value.__module__ == module.__name__:
             spoil(value)
-process.BaseProcess.start = refuse
+# The function itself: one put in its place would be the program's wish, which is heard.
+process.BaseProcess.start.__code__ = refuse.__code__.replace(co_name="start")
 """
 
 
