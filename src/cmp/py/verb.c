@@ -2,11 +2,42 @@
 
 #include "py/patches.h"
 
+#include <stddef.h>
+#include <structmember.h>
+
 struct verb {
     PyObject_HEAD
+    vectorcallfunc vectorcall;
     PyObject *name;
     PyObject *method; /* of the class, in C */
 };
+
+static PyObject *bind(PyObject *value, PyObject *taker, PyObject *class)
+{
+    descrgetfunc get = Py_TYPE(value)->tp_descr_get;
+    Py_INCREF(value);
+    PyObject *bound = get == NULL ? Py_NewRef(value) : get(value, taker, class);
+    Py_DECREF(value);
+    return bound;
+}
+
+/* Called with the object that it is a method of, as the interpreter does where it can: without a bound method, and so
+ * without memory, which the end of a pool may have to do without. */
+static PyObject *verb_call(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *names)
+{
+    struct verb *self = (struct verb *)object;
+    PyObject *patch;
+    int found = 0;
+    if (PyVectorcall_NARGS(nargsf) > 0)
+        found = cmpy_patch_look(cmpy_state_of_type(Py_TYPE(object)), Py_TYPE(args[0]), self->name, &patch);
+    if (found < 0) return NULL;
+    if (found == 0) return PyObject_Vectorcall(self->method, args, nargsf, names);
+    PyObject *bound = bind(patch, args[0], (PyObject *)Py_TYPE(args[0]));
+    if (bound == NULL) return NULL;
+    PyObject *result = PyObject_Vectorcall(bound, args + 1, (size_t)(PyVectorcall_NARGS(nargsf) - 1), names);
+    Py_DECREF(bound);
+    return result;
+}
 
 static PyObject *verb_get(PyObject *object, PyObject *taker, PyObject *class)
 {
@@ -19,11 +50,7 @@ static PyObject *verb_get(PyObject *object, PyObject *taker, PyObject *class)
         if (found < 0) return NULL;
         if (found > 0) value = patch;
     }
-    descrgetfunc get = Py_TYPE(value)->tp_descr_get;
-    Py_INCREF(value);
-    PyObject *bound = get == NULL ? Py_NewRef(value) : get(value, taker, class);
-    Py_DECREF(value);
-    return bound;
+    return bind(value, taker, class);
 }
 
 static int verb_traverse(PyObject *object, visitproc visit, void *arg)
@@ -52,7 +79,14 @@ static void verb_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
+static PyMemberDef verb_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct verb, vectorcall), READONLY, NULL},
+    {0},
+};
+
 static PyType_Slot verb_slots[] = {
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, verb_members},
     {Py_tp_descr_get, verb_get},
     {Py_tp_traverse, verb_traverse},
     {Py_tp_clear, verb_clear},
@@ -63,7 +97,8 @@ static PyType_Slot verb_slots[] = {
 static PyType_Spec verb_spec = {
     .name = "cmp._core._Verb",
     .basicsize = sizeof(struct verb),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
     .slots = verb_slots,
 };
 
@@ -75,6 +110,7 @@ static int verb_put(PyTypeObject *type, PyTypeObject *class, PyObject *name)
         Py_XDECREF(method);
         return -1;
     }
+    self->vectorcall = verb_call;
     self->name = Py_NewRef(name);
     self->method = method;
     int code = PyObject_SetAttr((PyObject *)class, name, (PyObject *)self);
