@@ -198,31 +198,6 @@ def test_verb_given_back_from_a_process_class_is_as_it_was(mp, blocked, monkeypa
     assert blocked.exitcode == -15
 
 
-def test_what_was_kept_of_a_process_class_may_be_called_later_and_elsewhere(mp, monkeypatch):
-    heard, kept, start, join = [], [], mp.Process.start, mp.Process.join
-
-    def start_later(self):
-        heard.append("start")
-        kept.append(lambda: start(self))
-
-    def join_elsewhere(self, timeout=None):
-        heard.append("join")
-        if timeout is None:
-            return self.join(100)  # once more by its name: heard once more
-        thread = threading.Thread(target=join, args=(self, timeout))
-        thread.start()
-        thread.join()
-
-    monkeypatch.setattr(BaseProcess, "start", start_later)
-    monkeypatch.setattr(BaseProcess, "join", join_elsewhere)
-    process = mp.get_context("fork").Process()
-    process.start()
-    kept.pop()()
-    process.join()
-    assert (process.exitcode, heard, kept) == (0, ["start", "join", "join"], [])
-    assert mp.Process.start is start_later and mp.get_context("fork").Process.join is join_elsewhere
-
-
 def test_functions_around_start_and_run_see_the_workers_of_a_pool(mp, pipe, monkeypatch):
     for verb in ("start", "run"):
         put_around(monkeypatch, verb, lambda verb: note(pipe, verb.encode()))

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from multiprocessing import reduction
+from multiprocessing import process, reduction
 from pathlib import Path
 from unittest import mock
 
@@ -238,14 +238,14 @@ def test_builtin_types_need_no_pickler(monkeypatch):
 
 def test_waits_go_through_no_function_that_can_be_replaced(monkeypatch):
     full = cmp.Queue()
-    process = cmp.Process(target=full.put, args=(1,))
-    process.start()
+    child = cmp.Process(target=full.put, args=(1,))
+    child.start()
     with monkeypatch.context() as patch:
         for module, name in ((os, "waitpid"), (select, "poll"), (time, "sleep")):
             patch.setattr(module, name, never)
         assert full.get(timeout=100) == 1
-        process.join()
-    assert process.exitcode == 0
+        child.join()
+    assert child.exitcode == 0
     full.close()
 
 
@@ -254,3 +254,17 @@ def test_mocks_do_not_know_how_c_is_called():
         cmp.Process().start()
     start.assert_called_once_with()
     assert str(inspect.signature(cmp.Process.start)) == "(self, /)"
+
+
+def test_patch_that_calls_its_own_name_goes_to_cmp(monkeypatch):
+    heard = []
+
+    def join(self, timeout=None):
+        heard.append(timeout)
+        return self.join(100)
+
+    monkeypatch.setattr(process.BaseProcess, "join", join)
+    child = cmp.Process()
+    child.start()
+    child.join()
+    assert (child.exitcode, heard) == (0, [None])

@@ -47,13 +47,6 @@ static PyObject *next_in_mro(struct cmpy_state *state, PyTypeObject *type, PyObj
     return NULL;
 }
 
-int cmpy_patch_look(struct cmpy_state *state, PyTypeObject *type, PyObject *name, PyObject **value)
-{
-    *value = next_in_mro(state, type, name);
-    if (*value == NULL) return PyErr_Occurred() ? -1 : 0;
-    return !is_original(state, *value, name);
-}
-
 /* ---- patches that run ---- */
 
 /* In the heap, not on the stack of who calls: greenlets put stacks aside. */
@@ -110,10 +103,18 @@ static PyObject *bind(PyObject *value, PyObject *self)
     return get == NULL ? Py_NewRef(value) : get(value, self, (PyObject *)Py_TYPE(self));
 }
 
+/* 1 with the patch in *value, borrowed; 0 or -1 as in the header. */
+static int look(struct cmpy_state *state, PyObject *self, PyObject *name, PyObject **value)
+{
+    *value = next_in_mro(state, Py_TYPE(self), name);
+    if (*value == NULL) return PyErr_Occurred() ? -1 : 0;
+    return !is_original(state, *value, name) && !is_running(state, self, name);
+}
+
 int cmpy_patch_find(struct cmpy_state *state, PyObject *self, PyObject *name)
 {
     PyObject *value;
-    return is_running(state, self, name) ? 0 : cmpy_patch_look(state, Py_TYPE(self), name, &value);
+    return look(state, self, name, &value);
 }
 
 typedef PyObject *(*use)(PyObject *bound, void *arguments);
@@ -122,7 +123,7 @@ static int find_and_use(struct cmpy_state *state, PyObject *self, PyObject *name
                         PyObject **result)
 {
     PyObject *value;
-    int found = is_running(state, self, name) ? 0 : cmpy_patch_look(state, Py_TYPE(self), name, &value);
+    int found = look(state, self, name, &value);
     if (found <= 0) return found;
     struct cmpy_patch_running *running = enter(state, self, name);
     if (running == NULL) return -1;

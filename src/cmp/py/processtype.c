@@ -4,15 +4,26 @@
 #include "py/books.h"
 #include "py/patches.h"
 #include "py/processinit.h"
-#include "py/verb.h"
 
-/* ---- the verbs ---- */
+/* ---- the verbs, each of which may be patched ---- */
 
-#define VERB(verb)                                                           \
-    static PyObject *process_##verb(PyObject *self, PyObject *unused)        \
-    {                                                                        \
-        (void)unused;                                                        \
-        return cmpy_process_##verb(cmpy_state_of_type(Py_TYPE(self)), self); \
+static int take_no_arguments(PyObject *name, Py_ssize_t nargs, PyObject *names)
+{
+    Py_ssize_t count = nargs + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
+    if (count != 0) PyErr_Format(PyExc_TypeError, "Process.%U() takes no arguments (%zd given)", name, count);
+    return count == 0 ? 0 : -1;
+}
+
+/* A patch gets what arguments there are. */
+#define VERB(verb)                                                                                            \
+    static PyObject *process_##verb(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *names) \
+    {                                                                                                         \
+        struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));                                         \
+        PyObject *result;                                                                                     \
+        int patched = cmpy_patch_vectorcall(state, self, state->str.verb, args, nargs, names, &result);       \
+        if (patched != 0) return patched < 0 ? NULL : result;                                                 \
+        if (take_no_arguments(state->str.verb, nargs, names) < 0) return NULL;                                \
+        return cmpy_process_##verb(state, self);                                                              \
     }
 
 VERB(start)
@@ -27,18 +38,11 @@ static PyObject *process_join(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *keywords[] = {"timeout", NULL};
     struct cmpy_state *state = cmpy_state_of_type(Py_TYPE(self));
-    PyObject *timeout = Py_None;
+    PyObject *timeout = Py_None, *result;
+    int patched = cmpy_patch_call(state, self, state->str.join, args, kwargs, &result);
+    if (patched != 0) return patched < 0 ? NULL : result;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:join", keywords, &timeout)) return NULL;
     return cmpy_process_join(state, self, timeout);
-}
-
-/* In whose place patches may stand. */
-static int add_verbs(PyObject *module, PyObject *type)
-{
-    struct cmpy_state *state = cmpy_state_of_module(module);
-    PyObject *const names[] = {state->str.start, state->str.run, state->str.join, state->str.is_alive,
-                               state->str.terminate, state->str.kill, state->str.interrupt, state->str.close, NULL};
-    return cmpy_verbs_add(module, (PyTypeObject *)type, names);
 }
 
 static PyObject *process_get_sentinel(PyObject *self, void *closure)
@@ -107,26 +111,26 @@ static PyObject *process_getstate(PyObject *self, PyObject *unused)
 static PyGetSetDef process_getset[] = {
     {"sentinel", process_get_sentinel, NULL,
      "A file descriptor that is readable once the process has ended.", NULL},
-    {"_sentinel", process_get_kept_sentinel, process_set_kept_sentinel, "The same; where the stdlib keeps it.", NULL},
+    {"_sentinel", process_get_kept_sentinel, process_set_kept_sentinel, "The same, where the stdlib keeps it.", NULL},
     {0},
 };
 
 static PyMethodDef process_methods[] = {
-    {"start", process_start, METH_NOARGS,
+    {"start", (PyCFunction)(void (*)(void))process_start, METH_FASTCALL | METH_KEYWORDS,
      "start($self, /)\n--\n\nStart child process"},
-    {"run", process_run, METH_NOARGS,
+    {"run", (PyCFunction)(void (*)(void))process_run, METH_FASTCALL | METH_KEYWORDS,
      "run($self, /)\n--\n\nMethod to be run in sub-process; can be overridden in sub-class"},
     {"join", (PyCFunction)(void (*)(void))process_join, METH_VARARGS | METH_KEYWORDS,
      "join($self, timeout=None)\n--\n\nWait until child process terminates"},
-    {"is_alive", process_is_alive, METH_NOARGS,
+    {"is_alive", (PyCFunction)(void (*)(void))process_is_alive, METH_FASTCALL | METH_KEYWORDS,
      "is_alive($self, /)\n--\n\nReturn whether process is alive"},
-    {"terminate", process_terminate, METH_NOARGS,
+    {"terminate", (PyCFunction)(void (*)(void))process_terminate, METH_FASTCALL | METH_KEYWORDS,
      "terminate($self, /)\n--\n\nTerminate process; sends SIGTERM"},
-    {"kill", process_kill, METH_NOARGS,
+    {"kill", (PyCFunction)(void (*)(void))process_kill, METH_FASTCALL | METH_KEYWORDS,
      "kill($self, /)\n--\n\nTerminate process; sends SIGKILL"},
-    {"interrupt", process_interrupt, METH_NOARGS,
+    {"interrupt", (PyCFunction)(void (*)(void))process_interrupt, METH_FASTCALL | METH_KEYWORDS,
      "interrupt($self, /)\n--\n\nInterrupt process; sends SIGINT"},
-    {"close", process_close, METH_NOARGS,
+    {"close", (PyCFunction)(void (*)(void))process_close, METH_FASTCALL | METH_KEYWORDS,
      "close($self, /)\n--\n\nRelease what the Process object holds. ValueError while the child is running."},
     {"_bootstrap", (PyCFunction)(void (*)(void))process_bootstrap, METH_VARARGS | METH_KEYWORDS,
      "_bootstrap($self, parent_sentinel=None)\n--\n\nThe life of the child; gives its exit code."},
@@ -167,7 +171,6 @@ int cmpy_process_add(PyObject *module)
     state->process_type = Py_NewRef(type);
     state->bootstrap_method = PyObject_GetAttr(type, state->str._bootstrap);
     int code = state->bootstrap_method == NULL ? -1 : PyObject_SetAttr(type, state->str._lifeline, Py_False);
-    if (code == 0) code = add_verbs(module, type);
     if (code == 0) code = PyModule_AddType(module, (PyTypeObject *)type);
     Py_DECREF(type);
     return code;
